@@ -1,0 +1,84 @@
+"""Every setting of a request, once: the page's widgets, the CLI's flags, the API's parameters and docs/parameters.md are made from it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sd_ui.spec.request import MODES, RESIZES, Sampling
+from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
+
+TEXT, CHOICE, INTEGER, NUMBER, SEED, IMAGE = "text", "choice", "integer", "number", "seed", "image"
+WITH_IMAGE = ("img2img", "inpaint", "depth2img")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row.
+
+    name: what every surface calls it. low, high: what is allowed; slider: the part of it that a slider offers.
+    choices: () where they are known only at run time (models). default None: the model's own default, or none at all.
+    modes: where it means something.
+    """
+
+    name: str
+    label: str
+    kind: str
+    help: str
+    default: Any = None
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    slider: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    modes: tuple[str, ...] = MODES
+    optional: bool = True
+
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        Field("prompt", "Prompt", TEXT, "What the picture should show. An empty prompt is allowed.", "", high=32_000),
+        Field("negative_prompt", "Negative prompt", TEXT, "What the picture should not show: guidance pushes away from it. "
+              "Without effect at CFG scale 1.", "", high=32_000),
+        Field("model", "Model", CHOICE, "The checkpoint: text encoder, noise predictor (U-Net) and VAE. "
+              "Files and folders in the models folder are listed."),
+        Field("vae", "VAE", CHOICE, "Turns latents into pixels and back. Automatic is the one that comes with the model.", "Automatic"),
+        Field("sampler", "Sampler", CHOICE, "How a step removes the predicted noise. Those with 'a' or 'SDE' in their name add fresh noise "
+              "at each step, so they do not settle on one picture as steps grow.", None, choices=tuple(SAMPLERS)),
+        Field("schedule", "Schedule", CHOICE, "How much noise is left after each step. Automatic is the usual one for the sampler.",
+              None, choices=SCHEDULES),
+        Field("steps", "Steps", INTEGER, "Sampling steps. More cost time in proportion; after 20 to 30 they change little.", None, 1, 150, 1),
+        Field("cfg_scale", "CFG scale", NUMBER, "How far the prediction is pushed from the negative prompt towards the prompt. "
+              "1: the prompt alone, in half the time. 7 is usual for Stable Diffusion, 3 for the embedded model.",
+              None, -100, 100, 0.5, slider=(0, 30)),
+        Field("width", "Width", INTEGER, "Pixels, in multiples of 8. A model is at its best near the size it was trained at.",
+              None, 64, 4096, 8, slider=(64, 2048)),
+        Field("height", "Height", INTEGER, "Pixels, in multiples of 8. Another size starts from another noise, so it gives another picture.",
+              None, 64, 4096, 8, slider=(64, 2048)),
+        Field("seed", "Seed", SEED, "Fixes the noise that the run starts from: the same seed and settings give the same picture. "
+              "-1 or empty: a random one, which is recorded.", -1, -1, 2**64 - 1),
+        Field("batch_count", "Batch count", INTEGER, "How many pictures. Picture i has the seed + i, and is the picture that this seed gives alone.",
+              1, 1, 64, 1, slider=(1, 16)),
+        Field("clip_skip", "Clip skip", INTEGER, "Which layer of the text encoder is used, counted from the last. 1 is usual, 2 for many anime models.",
+              None, 1, 12, 1),
+        Field("init", "Picture", IMAGE, "The picture to start from.", modes=WITH_IMAGE, optional=False),
+        Field("mask", "Mask", IMAGE, "White where new content goes. Everything outside it stays, pixel for pixel.",
+              modes=("inpaint",), optional=False),
+        Field("depth", "Depth map", IMAGE, "A depth map of your own; bright is near. Without one it is estimated from the picture.",
+              modes=("depth2img",)),
+        Field("strength", "Denoising strength", NUMBER, "How much of the picture is redone. 0 returns it unchanged; "
+              "1 starts from pure noise, as txt2img does.", 0.75, 0, 1, 0.01, modes=WITH_IMAGE),
+        Field("resize", "Resize mode", CHOICE, "How a picture of another shape is fitted to width and height.", RESIZES[1],
+              choices=RESIZES, modes=WITH_IMAGE),
+        Field("mask_blur", "Mask blur", INTEGER, "Width of the soft edge in pixels. It lies inside the mask.", 4, 0, 64, 1, modes=("inpaint",)),
+    )
+}  # fmt: skip
+
+
+def of_mode(mode: str) -> list[Field]:
+    return [field for field in FIELDS.values() if mode in field.modes]
+
+
+def default(name: str) -> Any:
+    """The default where no model says better."""
+    field = FIELDS[name]
+    return field.default if field.default is not None else getattr(Sampling, name, {"width": 512, "height": 512, "clip_skip": 1}.get(name))

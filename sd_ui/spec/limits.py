@@ -1,0 +1,246 @@
+"""The door: raw values of any surface in, a valid request out, or a BadRequest in the user's words. Behind it, code trusts."""
+
+import difflib
+import math
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sd_ui.spec import fields
+from sd_ui.spec.cards import Defaults, ModelCard
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field
+from sd_ui.spec.request import (
+    EMBEDDED,
+    MODES,
+    DepthToImage,
+    GenerationRequest,
+    ImageRef,
+    ImageToImage,
+    Inpaint,
+    ModelChoice,
+    Sampling,
+    Source,
+)
+from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, split
+
+RANDOM_SEEDS = 2**32  # as elsewhere in the field: easy to read aloud, and exact in every language
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What this server allows. pixels: of one picture; all_pixels: of a whole job; input_pixels: of an uploaded picture."""
+
+    steps: int = 150
+    pixels: int = 2048 * 2048
+    all_pixels: int = 64 * 1024 * 1024
+    count: int = 64
+    input_pixels: int = 64_000_000
+    input_bytes: int = 25_000_000
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """notes: what was changed on the way in, in words."""
+
+    request: GenerationRequest
+    notes: tuple[str, ...] = ()
+
+
+def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard], limits: Limits = Limits()) -> Accepted:
+    """values: by the names of `spec.fields`, as they come from a form, a command line or JSON; pictures as ImageRef.
+
+    models: cards by name, checkpoints and VAEs. Raises BadRequest; draws the seed where none is given.
+    """
+    if mode not in MODES:
+        raise BadRequest("mode", unknown(mode, MODES))
+    if strangers := sorted(values.keys() - FIELDS.keys()):
+        raise BadRequest(strangers[0], unknown(strangers[0], FIELDS))
+    notes: list[str] = []
+    model = choose_model(mode, values, models)
+    card = models[model.checkpoint]
+    said = {field.name: read(field, values.get(field.name), card.defaults, notes) for field in FIELDS.values() if field.kind not in (CHOICE, IMAGE)}
+    width, height = size(said, limits, notes)
+    sampling = choose_sampling(values, said, card.defaults, limits)
+    count = said["batch_count"]
+    if count > limits.count:
+        raise BadRequest("batch_count", f"{count} is more than this server allows (1 to {limits.count})")
+    if width * height * count > limits.all_pixels:
+        raise BadRequest("batch_count", f"{count} pictures of {width}x{height} are too much for one job (at most {limits.all_pixels // (width * height)})")
+    request = GenerationRequest(
+        prompt=said["prompt"],
+        negative_prompt=said["negative_prompt"],
+        model=replace(model, clip_skip=said["clip_skip"]),
+        sampling=sampling,
+        width=width,
+        height=height,
+        seed=secrets.randbelow(RANDOM_SEEDS) if said["seed"] == -1 else said["seed"],
+        count=count,
+        source=choose_source(mode, values, said),
+    )
+    return Accepted(request, tuple(notes))
+
+
+# ---------------------------------------------------------------- parts of the request
+def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]) -> ModelChoice:
+    name, vae = values.get("model") or EMBEDDED, values.get("vae")
+    checkpoints = [card.name for card in models.values() if card.kind == "checkpoint"]
+    card = models.get(name) if isinstance(name, str) else None
+    if card is None or card.kind != "checkpoint":
+        raise BadRequest("model", unknown(name, checkpoints))
+    if card.fault:
+        raise BadRequest("model", f"{card.name} cannot be used: {card.fault}")
+    if mode not in card.modes:
+        raise BadRequest("model", f"{card.name} cannot do {mode}; it can do {', '.join(card.modes) or 'nothing here'}")
+    if vae in (None, "", AUTOMATIC):
+        return ModelChoice(card.name)
+    vaes = [card.name for card in models.values() if card.kind == "vae"]
+    if vae not in vaes:
+        raise BadRequest("vae", unknown(vae, [AUTOMATIC, *vaes]))
+    if models[vae].fault:
+        raise BadRequest("vae", f"{vae} cannot be used: {models[vae].fault}")
+    return ModelChoice(card.name, vae)
+
+
+def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults: Defaults, limits: Limits) -> Sampling:
+    asked = values.get("sampler") or defaults.sampler
+    name, with_schedule = split(str(asked))
+    if name not in SAMPLERS:
+        raise BadRequest("sampler", unknown(asked, SAMPLERS))
+    schedules = (AUTOMATIC, *SAMPLERS[name].schedules)
+    asked_schedule = values.get("schedule") or with_schedule or (defaults.schedule if not values.get("sampler") else AUTOMATIC)
+    schedule = {s.casefold(): s for s in schedules}.get(str(asked_schedule).casefold())
+    if schedule is None:
+        why = f"{name} goes with {', '.join(schedules)}" if asked_schedule in fields.SCHEDULES else unknown(asked_schedule, schedules)
+        raise BadRequest("schedule", why)
+    if said["steps"] > limits.steps:
+        raise BadRequest("steps", f"{said['steps']} is more than this server allows (1 to {limits.steps})")
+    return Sampling(name, schedule, said["steps"], said["cfg_scale"])
+
+
+def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> Source | None:
+    if mode == "txt2img":
+        return None
+    image, strength = picture("init", values), said["strength"]
+    resize = choice("resize", values.get("resize"))
+    match mode:
+        case "img2img":
+            return ImageToImage(image, strength, resize)
+        case "inpaint":
+            return Inpaint(image, picture("mask", values), strength, resize, said["mask_blur"])
+        case _:
+            depth = picture("depth", values) if values.get("depth") is not None else None
+            return DepthToImage(image, depth, strength, resize)
+
+
+def size(said: Mapping[str, Any], limits: Limits, notes: list[str]) -> tuple[int, int]:
+    width, height = (rounded(name, said[name], notes) for name in ("width", "height"))
+    if width * height > limits.pixels:
+        side = math.isqrt(limits.pixels) // 8 * 8
+        raise BadRequest("width", f"{width}x{height} is more than this server allows ({limits.pixels / 1e6:.1f} megapixels, such as {side}x{side})")
+    return width, height
+
+
+def rounded(name: str, value: int, notes: list[str]) -> int:
+    nearest = max(64, (value + 3) // 8 * 8)  # halfway goes down, so that 513 .. 516 are 512
+    if nearest != value:
+        notes.append(f"{FIELDS[name].label} {value} became {nearest}: it must be a multiple of 8.")
+    return nearest
+
+
+def picture(name: str, values: Mapping[str, Any]) -> ImageRef:
+    ref = values.get(name)
+    if ref is None:
+        raise BadRequest(name, "is missing; give a picture")
+    if not isinstance(ref, ImageRef):
+        raise BadRequest(name, "is not a picture")
+    return ref
+
+
+# ---------------------------------------------------------------- single values
+def read(field: Field, value: Any, defaults: Defaults, notes: list[str]) -> Any:
+    """A raw value as the field's type, within its range. None and "" are the default."""
+    if value is None or (value == "" and field.kind != TEXT):
+        value = field.default if field.default is not None else getattr(defaults, field.name, fields.default(field.name))
+    match field.kind:
+        case "text":
+            return text(field, value, notes)
+        case "integer" | "seed":
+            return within(field, whole(field, value))
+        case "number":
+            return within(field, number(field, value))
+    raise AssertionError(field.kind)
+
+
+def text(field: Field, value: Any, notes: list[str]) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(field.name, f"{shown(value)} is not text")
+    if len(value) > (field.high or math.inf):
+        raise BadRequest(field.name, f"{len(value)} characters are too many (at most {field.high:.0f})")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise BadRequest(field.name, "has half of a character in it (a lone surrogate), which cannot be saved")
+    if "\0" in value:
+        notes.append(f"{field.label}: NUL characters were removed.")
+    return value.replace("\0", "")
+
+
+def whole(field: Field, value: Any) -> int:
+    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 40:
+        return int(value)  # not by way of a float, which would blur seeds above 2^53
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    near = number(field, value)
+    if near != int(near):
+        raise BadRequest(field.name, f"{shown(value)} is not a whole number ({allowed(field)})")
+    return int(near)
+
+
+def number(field: Field, value: Any) -> float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        result = float(value)
+    except (ValueError, OverflowError):
+        raise BadRequest(field.name, f"{shown(value)} is not a number ({allowed(field)})") from None
+    if not math.isfinite(result):
+        raise BadRequest(field.name, f"{shown(value)} is not a finite number ({allowed(field)})")
+    return result
+
+
+def within(field: Field, value: Any) -> Any:
+    low, high = field.low, field.high
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise BadRequest(field.name, f"{shown(value)} is out of range ({allowed(field)})")
+    return value
+
+
+def choice(name: str, value: Any) -> str:
+    field = FIELDS[name]
+    if value in (None, ""):
+        return str(field.default)
+    found = {c.casefold(): c for c in field.choices}.get(str(value).casefold())
+    if found is None:
+        raise BadRequest(name, unknown(value, field.choices))
+    return found
+
+
+def allowed(field: Field) -> str:
+    if field.kind == SEED:
+        return "-1 for a random one, or 0 to 2^64-1"
+    if field.kind in (INTEGER, NUMBER):
+        return f"{field.low:g} to {field.high:g}"
+    return f"at most {field.high:g} characters"
+
+
+def unknown(value: Any, known: Iterable[str]) -> str:
+    """A name that is not in the table: say so, with the nearest ones."""
+    names = list(known)
+    near = difflib.get_close_matches(str(value)[:80], names, n=3, cutoff=0.4)
+    listed = f"did you mean {', '.join(near)}?" if near else f"known are: {', '.join(names[:30])}"
+    return f"{shown(value)} is not known; {listed}"
+
+
+def shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
