@@ -42,7 +42,7 @@ def _load_alternative(hint: UnionType, data: Any, where: str) -> Any:
         return None
     if len(kinds) == 1:
         return load(kinds[0], data, where)
-    kind = {_name(k): k for k in kinds}.get(data.get(KIND)) if isinstance(data, dict) else None
+    kind = {_name(k): k for k in kinds}.get(str(data.get(KIND))) if isinstance(data, dict) else None
     if kind is None:
         raise ValueError(f"{where}.{KIND}: expected one of {', '.join(map(_name, kinds))}")
     return load(kind, {k: v for k, v in data.items() if k != KIND}, where)

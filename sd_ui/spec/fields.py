@@ -58,8 +58,8 @@ FIELDS: dict[str, Field] = {
               "-1 or empty: a random one, which is recorded.", -1, -1, 2**64 - 1),
         Field("batch_count", "Batch count", INTEGER, "How many pictures. Picture i has the seed + i, and is the picture that this seed gives alone.",
               1, 1, 64, 1, slider=(1, 16)),
-        Field("clip_skip", "Clip skip", INTEGER, "Which layer of the text encoder is used, counted from the last. 1 is usual, 2 for many anime models.",
-              None, 1, 12, 1),
+        Field("clip_skip", "Clip skip", INTEGER, "Which layer of the text encoder is used, counted from the last. "
+              "1 is usual, 2 for many anime models.", None, 1, 12, 1),
         Field("init", "Picture", IMAGE, "The picture to start from.", modes=WITH_IMAGE, optional=False),
         Field("mask", "Mask", IMAGE, "White where new content goes. Everything outside it stays, pixel for pixel.",
               modes=("inpaint",), optional=False),

@@ -67,7 +67,8 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     if count > limits.count:
         raise BadRequest("batch_count", f"{count} is more than this server allows (1 to {limits.count})")
     if width * height * count > limits.all_pixels:
-        raise BadRequest("batch_count", f"{count} pictures of {width}x{height} are too much for one job (at most {limits.all_pixels // (width * height)})")
+        most = limits.all_pixels // (width * height)
+        raise BadRequest("batch_count", f"{count} pictures of {width}x{height} are too much for one job (1 to {most})")
     request = GenerationRequest(
         prompt=said["prompt"],
         negative_prompt=said["negative_prompt"],

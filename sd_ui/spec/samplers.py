@@ -40,7 +40,7 @@ def resolved(sampler: str, schedule: str) -> str:
 
 
 def split(name: str) -> tuple[str, str | None]:
-    """"DPM++ 2M Karras" -> ("DPM++ 2M", "Karras"): the older spelling of other programs, whatever its case."""
+    """Read the older spelling of other programs, whatever its case: "DPM++ 2M Karras" is ("DPM++ 2M", "Karras")."""
     wanted = " ".join(name.split()).casefold()
     for sampler in SAMPLERS:
         if wanted == sampler.casefold():
