@@ -1,0 +1,38 @@
+"""A model in memory: everything that the four modes share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from transformers import BaseImageProcessor, CLIPTextModel, CLIPTokenizer, PreTrainedModel
+
+from sd_ui.engine.device import Place
+from sd_ui.spec.cards import ModelCard
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """vae_card: of a VAE that was asked for by name, None where it is the checkpoint's own.
+
+    unet: its config.in_channels is 4, 5 (depth) or 9 (inpainting).
+    scheduler_config: the facts that the model was trained with, and nothing that a sampler chooses: num_train_timesteps, beta_start, beta_end,
+    beta_schedule, prediction_type, rescale_betas_zero_snr.
+    depth_unet: takes 5 channels and shares every tensor but conv_in's weight with unet (or is unet, for a 5-channel model).
+    attention: the name of what is really active. model_hash, vae_hash: sha256 of the weights.
+    """
+
+    card: ModelCard
+    vae_card: ModelCard | None
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL | AutoencoderTiny
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler_config: Mapping[str, Any]
+    depth_unet: UNet2DConditionModel | None
+    depth_estimator: PreTrainedModel | None
+    depth_processor: BaseImageProcessor | None
+    place: Place
+    attention: str
+    model_hash: str
+    vae_hash: str
