@@ -1,0 +1,32 @@
+"""Latents to a small JPEG at every step: by a tiny decoder where the model has one, otherwise by one matrix from latents to RGB."""
+
+import io
+from collections.abc import Callable
+
+import torch
+from diffusers import AutoencoderTiny
+from PIL import Image
+from torch import Tensor
+
+from sd_ui.engine.loaded import Loaded
+
+# Latent channel -> red, green, blue of SD 1.x and 2.x, found by keturn by least squares over decoded pictures (2022, published as figures).
+SD_FACTORS = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
+QUALITY = 80
+
+
+def previewer(loaded: Loaded) -> Callable[[Tensor], bytes]:
+    """latents (1, 4, h, w) -> JPEG. Never the full VAE: that would cost more than the step."""
+    if isinstance(loaded.vae, AutoencoderTiny):
+        vae = loaded.vae
+        return lambda latents: jpeg(vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample[0].float())
+    factors = torch.tensor(SD_FACTORS)
+    return lambda latents: jpeg(torch.einsum("chw,cr->rhw", latents[0].float().cpu(), factors))
+
+
+def jpeg(rgb: Tensor) -> bytes:
+    """(3, h, w) in -1..1; the browser scales it up, which costs us nothing."""
+    pixels = ((rgb.nan_to_num() + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()

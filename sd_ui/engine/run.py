@@ -1,0 +1,171 @@
+"""One job on its leased model: from its inputs to its pictures."""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import diffusers
+import torch
+from PIL import Image
+from torch import Tensor
+
+import sd_ui
+from sd_ui.engine import pixels, start, text
+from sd_ui.engine.denoise import Ask, Predict, Prediction, Sampling, Step
+from sd_ui.engine.driver import Course, Question
+from sd_ui.engine.families import sd
+from sd_ui.engine.loaded import Loaded
+from sd_ui.engine.noise import latent_noise, randomness
+from sd_ui.engine.preview import previewer
+from sd_ui.engine.samplers import table
+from sd_ui.engine.samplers.adapter import SchedulerPlan
+from sd_ui.engine.start import Scene
+from sd_ui.engine.text import Conditioning
+from sd_ui.imaging import files, ops
+from sd_ui.imaging.blobs import Blobs
+from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.events import Drawn, Event, Stepped
+from sd_ui.spec.made import Made
+from sd_ui.spec.request import GenerationRequest, ImageRef, Inpaint, images_of
+from sd_ui.spec.samplers import resolved
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The job's own pictures, fitted to its size."""
+
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+    depth: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, request: GenerationRequest, blobs: Blobs) -> "Inputs":
+        if request.source is None:
+            return cls()
+        refs, size = images_of(request), (request.width, request.height)
+        resize = request.source.resize
+        image = ops.fit(files.flattened(blobs.open(refs["init"])), *size, resize)
+        mask = ops.fit_mask(blobs.open(refs["mask"]), *size, resize) if "mask" in refs else None
+        own_depth = torch.from_numpy(ops.depth_plane(ops.fit(blobs.open(refs["depth"]), *size, resize))) if "depth" in refs else None
+        return cls(image, mask, own_depth, resized(refs["init"], *size))
+
+    def scene(self, request: GenerationRequest, loaded: Loaded) -> Scene:
+        return start.scene_of(request, loaded, self.image, self.mask, self.depth)
+
+
+@dataclass
+class Clock:
+    """Elapsed and remaining seconds of a job, from the steps that it has done."""
+
+    began: float
+    steps: int
+    done: int = 0
+
+    def tick(self, step: Step, last: int) -> tuple[float, float]:
+        self.done += step.index - last
+        elapsed = time.monotonic() - self.began
+        return elapsed, elapsed / max(1, self.done) * max(0, self.steps - self.done)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job on its leased model."""
+
+    request: GenerationRequest
+    delivery: Delivery
+    loaded: Loaded
+    inputs: Inputs
+    text: Conditioning
+    scene: Scene
+
+    @property
+    def steps(self) -> int:
+        return start.steps_to_run(self.request.sampling.steps, start.strength(self.request))
+
+    def picture(self, index: int, clock: Clock) -> Course:
+        latents = yield from self.sampled(index, clock)
+        image = pixels.decoded(self.loaded, latents)
+        match self.request.source:
+            case Inpaint(mask_blur=blur):
+                assert self.inputs.image is not None and self.inputs.mask is not None
+                image = ops.paste(self.inputs.image, image, ops.soft_mask(self.inputs.mask, blur))
+        yield drawn(self.request, index, image, self.made(), self.notes())
+
+    def sampled(self, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+        request, loaded = self.request, self.loaded
+        source = randomness(request.seed_of(index))
+        noise = latent_noise(loaded.vae.config.latent_channels, request.width, request.height, source).to(loaded.place.device)
+        plan = self.plan()
+        begun = start.begin(plan, self.scene, noise, start.strength(request))
+        return (yield from self.told(plan.sample(begun, source), self.predict(), index, clock))
+
+    def plan(self) -> SchedulerPlan:
+        sampling = self.request.sampling
+        scheduler = table.scheduler(sampling.sampler, sampling.schedule, self.loaded.scheduler_config)
+        return SchedulerPlan(scheduler, sampling.steps, self.steps, self.loaded.place.device)
+
+    def predict(self) -> Predict:
+        unet = self.loaded.depth_unet if self.scene.depth is not None else self.loaded.unet
+        assert unet is not None
+        return sd.predict(unet, self.text, self.request.sampling.cfg_scale, self.scene.channels)
+
+    def told(self, sampling: Sampling, predict: Predict, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+        """The sampler's questions go to the driver, its steps become events."""
+        look, last = previewer(self.loaded), 0
+        try:
+            said: Ask | Step = next(sampling)
+            while True:
+                if isinstance(said, Ask):
+                    answer = yield Question(said, predict)
+                    assert answer is not None
+                    said = sampling.send(answer)
+                    continue
+                elapsed, remaining = clock.tick(said, last)
+                last = said.index
+                seen = self.seen(said)
+                preview = None if seen is None else look(seen)
+                yield Stepped(said.index, said.total, preview, index + 1, self.request.count, elapsed, remaining)
+                said = next(sampling)
+        except StopIteration as end:
+            latents: Tensor = end.value
+            return latents
+
+    def seen(self, step: Step) -> Tensor | None:
+        """What the preview shows of a step, or None where it shows nothing."""
+        if self.delivery.preview == "off" or (step.index % self.delivery.preview_every and step.index < step.total):
+            return None
+        return step.denoised if self.delivery.preview == "predicted" else step.latents / step.latents.std().clamp(min=1)
+
+    def made(self) -> Made:
+        loaded, sampling = self.loaded, self.request.sampling
+        return Made(
+            app=sd_ui.__version__,
+            torch=torch.__version__,
+            diffusers=diffusers.__version__,
+            device=loaded.place.device.type,
+            dtype=str(loaded.place.dtype).removeprefix("torch."),
+            attention=loaded.attention,
+            batch=len(self.text.rows),
+            threads=torch.get_num_threads(),
+            model_hash=loaded.model_hash,
+            vae_hash=loaded.vae_hash,
+            schedule=resolved(sampling.sampler, sampling.schedule),
+            steps_run=self.steps,
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        asked, layers = self.request.model.clip_skip, text.layers(self.loaded)
+        if asked <= layers:
+            return self.inputs.notes
+        return (*self.inputs.notes, f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers.")
+
+
+def drawn(request: GenerationRequest, index: int, image: Image.Image, made: Made, notes: tuple[str, ...]) -> Drawn:
+    return Drawn(index, request.seed_of(index), image.width, image.height, image.tobytes(), made, notes)
+
+
+def resized(ref: ImageRef, width: int, height: int) -> tuple[str, ...]:
+    if (ref.width, ref.height) == (width, height):
+        return ()
+    return (f"The picture of {ref.width}x{ref.height} was fitted to {width}x{height}.",)
