@@ -27,12 +27,12 @@ def load(hint: Any, data: Any, where: str = "request") -> Any:
         return _load_dataclass(hint, data, where)
     if get_origin(hint) is tuple:
         if not isinstance(data, list):
-            raise ValueError(f"{where}: {data!r} is not a list")
+            raise ValueError(f"{where}: {data!r:.80} is not a list")
         return tuple(load(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(data))
-    if hint is float and type(data) is int:
+    if hint is float and type(data) is int and abs(data) < 2**53:
         return float(data)
     if type(data) is not hint:
-        raise ValueError(f"{where}: {data!r} is not {hint.__name__}")
+        raise ValueError(f"{where}: {data!r:.80} is not {hint.__name__}")
     return data
 
 
@@ -50,7 +50,7 @@ def _load_alternative(hint: UnionType, data: Any, where: str) -> Any:
 
 def _load_dataclass(hint: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
-        raise ValueError(f"{where}: {data!r} is not an object")
+        raise ValueError(f"{where}: {data!r:.80} is not an object")
     hints = _hints(hint)
     if unknown := data.keys() - hints.keys():
         raise ValueError(f"{where}: unknown {', '.join(sorted(unknown))}")

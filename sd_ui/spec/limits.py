@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -56,8 +57,8 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     if mode not in MODES:
         raise BadRequest("mode", unknown(mode, MODES))
     if strangers := sorted(values.keys() - FIELDS.keys()):
-        raise BadRequest(strangers[0], unknown(strangers[0], FIELDS))
-    notes: list[str] = []
+        raise BadRequest(printable(strangers[0]), unknown(strangers[0], FIELDS))
+    notes = [f"{field.label} means nothing in {mode}; it was not used." for field in without_effect(mode, values)]
     model = choose_model(mode, values, models)
     card = models[model.checkpoint]
     said = {field.name: read(field, values.get(field.name), card.defaults, notes) for field in FIELDS.values() if field.kind not in (CHOICE, IMAGE)}
@@ -84,8 +85,13 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
 
 
 # ---------------------------------------------------------------- parts of the request
+def without_effect(mode: str, values: Mapping[str, Any]) -> list[Field]:
+    return [field for field in FIELDS.values() if mode not in field.modes and given(values.get(field.name))]
+
+
 def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]) -> ModelChoice:
-    name, vae = values.get("model") or EMBEDDED, values.get("vae")
+    name, vae = values.get("model"), values.get("vae")
+    name = name if given(name) else EMBEDDED
     checkpoints = [card.name for card in models.values() if card.kind == "checkpoint"]
     card = models.get(name) if isinstance(name, str) else None
     if card is None or card.kind != "checkpoint":
@@ -94,7 +100,7 @@ def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, Mode
         raise BadRequest("model", f"{card.name} cannot be used: {card.fault}")
     if mode not in card.modes:
         raise BadRequest("model", f"{card.name} cannot do {mode}; it can do {', '.join(card.modes) or 'nothing here'}")
-    if vae in (None, "", AUTOMATIC):
+    if not given(vae) or vae == AUTOMATIC:
         return ModelChoice(card.name)
     vaes = [card.name for card in models.values() if card.kind == "vae"]
     if vae not in vaes:
@@ -105,16 +111,15 @@ def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, Mode
 
 
 def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults: Defaults, limits: Limits) -> Sampling:
-    asked = values.get("sampler") or defaults.sampler
-    name, with_schedule = split(str(asked))
+    asked = values.get("sampler") if given(values.get("sampler")) else defaults.sampler
+    name, with_schedule = split(printable(asked))
     if name not in SAMPLERS:
         raise BadRequest("sampler", unknown(asked, SAMPLERS))
+    usual = with_schedule or (AUTOMATIC if given(values.get("sampler")) else defaults.schedule)
+    schedule = choice("schedule", values.get("schedule"), usual)
     schedules = (AUTOMATIC, *SAMPLERS[name].schedules)
-    asked_schedule = values.get("schedule") or with_schedule or (defaults.schedule if not values.get("sampler") else AUTOMATIC)
-    schedule = {s.casefold(): s for s in schedules}.get(str(asked_schedule).casefold())
-    if schedule is None:
-        why = f"{name} goes with {', '.join(schedules)}" if asked_schedule in fields.SCHEDULES else unknown(asked_schedule, schedules)
-        raise BadRequest("schedule", why)
+    if schedule not in schedules:
+        raise BadRequest("schedule", f"{schedule} does not go with {name}, which goes with {', '.join(schedules)}")
     if said["steps"] > limits.steps:
         raise BadRequest("steps", f"{said['steps']} is more than this server allows (1 to {limits.steps})")
     return Sampling(name, schedule, said["steps"], said["cfg_scale"])
@@ -124,7 +129,7 @@ def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any])
     if mode == "txt2img":
         return None
     image, strength = picture("init", values), said["strength"]
-    resize = choice("resize", values.get("resize"))
+    resize = choice("resize", values.get("resize"), fields.default("resize"))
     match mode:
         case "img2img":
             return ImageToImage(image, strength, resize)
@@ -163,14 +168,14 @@ def picture(name: str, values: Mapping[str, Any]) -> ImageRef:
 def read(field: Field, value: Any, defaults: Defaults, notes: list[str]) -> Any:
     """A raw value as the field's type, within its range. None and "" are the default."""
     if value is None or (value == "" and field.kind != TEXT):
-        value = field.default if field.default is not None else getattr(defaults, field.name, fields.default(field.name))
+        value = getattr(defaults, field.name, fields.default(field.name))
     match field.kind:
         case "text":
             return text(field, value, notes)
         case "integer" | "seed":
-            return within(field, whole(field, value))
+            return within(field, whole(field, value), value)
         case "number":
-            return within(field, number(field, value))
+            return within(field, number(field, value), value)
     raise AssertionError(field.kind)
 
 
@@ -187,7 +192,7 @@ def text(field: Field, value: Any, notes: list[str]) -> str:
 
 
 def whole(field: Field, value: Any) -> int:
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 40:
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,39}\s*", value):
         return int(value)  # not by way of a float, which would blur seeds above 2^53
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -209,21 +214,25 @@ def number(field: Field, value: Any) -> float:
     return result
 
 
-def within(field: Field, value: Any) -> Any:
+def within(field: Field, value: Any, said: Any) -> Any:
+    """said: the value as it was sent, which is what a message shows."""
     low, high = field.low, field.high
     if (low is not None and value < low) or (high is not None and value > high):
-        raise BadRequest(field.name, f"{shown(value)} is out of range ({allowed(field)})")
+        raise BadRequest(field.name, f"{shown(said)} is out of range ({allowed(field)})")
     return value
 
 
-def choice(name: str, value: Any) -> str:
-    field = FIELDS[name]
-    if value in (None, ""):
-        return str(field.default)
-    found = {c.casefold(): c for c in field.choices}.get(str(value).casefold())
+def choice(name: str, value: Any, default: str) -> str:
+    choices = FIELDS[name].choices
+    asked = value if given(value) else default
+    found = {c.casefold(): c for c in choices}.get(printable(asked).casefold())
     if found is None:
-        raise BadRequest(name, unknown(value, field.choices))
+        raise BadRequest(name, unknown(asked, choices))
     return found
+
+
+def given(value: Any) -> bool:
+    return value is not None and not (isinstance(value, str) and value == "")
 
 
 def allowed(field: Field) -> str:
@@ -237,11 +246,20 @@ def allowed(field: Field) -> str:
 def unknown(value: Any, known: Iterable[str]) -> str:
     """A name that is not in the table: say so, with the nearest ones."""
     names = list(known)
-    near = difflib.get_close_matches(str(value)[:80], names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(printable(value)[:80], names, n=3, cutoff=0.4)
     listed = f"did you mean {', '.join(near)}?" if near else f"known are: {', '.join(names[:30])}"
     return f"{shown(value)} is not known; {listed}"
 
 
 def shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
+    """A raw value inside a message: text in quotes, and nothing long."""
+    text = printable(repr(value[:80]) if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(value: Any) -> str:
+    """Any value as text that every output can carry: half characters are spelled out, and what cannot be written is described."""
+    try:
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits; lists thousands deep
+        return f"{type(value).__name__} too long to be shown"
