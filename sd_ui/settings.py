@@ -1,0 +1,287 @@
+"""The settings of this server: defaults < settings file < environment < command line. Read once; nothing else looks at the environment for them."""
+
+import argparse
+import difflib
+import ipaddress
+import os
+import secrets
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sd_ui.spec.delivery import FORMATS, PREVIEWS
+from sd_ui.spec.limits import Limits
+
+FILE = Path("sdui.toml")  # read where it exists; --settings names another one
+PREFIX = "SDUI_"
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used. The text names the setting, its value, where it came from and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a raw value is read (ValueError where it cannot be), and what is allowed, in words."""
+
+    read: Callable[[Any], Any]
+    allowed: str
+    many: bool = False
+    flag: bool = False
+    separator: str = ","  # between several values in one environment variable
+
+
+# ---------------------------------------------------------------- kinds of values
+def whole(low: int, high: int) -> Kind:
+    def read(raw: Any) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int | str) or not low <= int(raw) <= high:
+            raise ValueError
+        return int(raw)
+
+    return Kind(read, f"a whole number from {low} to {high}")
+
+
+def one_of(*names: str) -> Kind:
+    def read(raw: Any) -> str:
+        if raw not in names:
+            raise ValueError
+        return str(raw)
+
+    return Kind(read, f"one of {', '.join(names)}")
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
+        raise ValueError
+    return raw.strip()
+
+
+def _switch(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if not isinstance(raw, str) or raw.lower() not in TRUE + FALSE:
+        raise ValueError
+    return raw.lower() in TRUE
+
+
+def _folder(raw: Any) -> Path:
+    return Path(_text(raw)).expanduser()
+
+
+def _device(raw: Any) -> str:
+    name = _text(raw)
+    kind, _, index = name.partition(":")
+    if name not in DEVICES[:3] + DEVICES[4:] and not (kind == "cuda" and index.isdecimal()):
+        raise ValueError
+    return name
+
+
+def _login(raw: Any) -> str:
+    user, colon, password = _text(raw).partition(":")
+    if not (user and colon and password):
+        raise ValueError
+    return f"{user}:{password}"
+
+
+def _host(raw: Any) -> str:
+    name = _text(raw).removeprefix("[").removesuffix("]").rstrip(".").lower()
+    if not name or any(c in name for c in "/@ ?#,*") or (":" in name and not is_address(name)):
+        raise ValueError
+    return name
+
+
+def _root_path(raw: Any) -> str:
+    if raw == "":
+        return ""
+    path = _text(raw).rstrip("/")
+    if not path.startswith(("/", "http://", "https://")):
+        raise ValueError
+    return path
+
+
+SWITCH = Kind(_switch, "true or false", flag=True)
+HOST = Kind(_host, "a host name or an address, without scheme and port")
+HOSTS = replace(HOST, many=True)
+FOLDER = Kind(_folder, "a folder")
+FOLDERS = Kind(_folder, "folders", many=True, separator=os.pathsep)
+LOGINS = Kind(_login, "user:password, both not empty", many=True)
+
+
+def setting(default: Any, kind: Kind, help: str, secret: bool = False) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": help, "secret": secret})
+
+
+# ---------------------------------------------------------------- the settings
+@dataclass(frozen=True)
+class Settings:
+    """One row per setting. `models_dir` is --models-dir on the command line, SDUI_MODELS_DIR in the environment, models_dir in the file."""
+
+    host: str = setting("127.0.0.1", HOST, "Address to listen on. Anything but this machine's own asks for a password.")
+    port: int = setting(7860, whole(1, 65535), "Port to listen on.")
+    share: bool = setting(False, SWITCH, "Make a public link (needs the internet). It asks for a password.")
+    auth: tuple[str, ...] = setting((), LOGINS, "user:password. May be given more than once.", secret=True)
+    no_auth: bool = setting(False, SWITCH, "Ask for no password, although others can reach this server.")
+    allowed_host: tuple[str, ...] = setting((), HOSTS, "A further name under which browsers may reach this server. May be given more than once.")
+    root_path: str = setting("", Kind(_root_path, "a path such as /sd, or a whole URL"), "Where a reverse proxy shows this server.")
+    models_dir: tuple[Path, ...] = setting((Path("models"),), FOLDERS, "Folder of models. May be given more than once.")
+    outputs_dir: Path = setting(Path("outputs"), FOLDER, "Folder of pictures, the queue and the gallery.")
+    device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
+    dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")
+    format: str = setting("png", one_of(*FORMATS), "Format of saved pictures.")
+    preview: str = setting("predicted", one_of(*PREVIEWS), "What the live preview shows.")
+    preview_every: int = setting(1, whole(1, 150), "Preview every n-th step.")
+    max_steps: int = setting(Limits.steps, whole(1, 150), "Most steps of a picture.")
+    max_pixels: int = setting(Limits.pixels, whole(64 * 64, 4096 * 4096), "Most pixels of a picture, width x height.")
+    max_batch: int = setting(Limits.count, whole(1, 64), "Most pictures of a job.")
+    max_upload_mb: int = setting(25, whole(1, 1000), "Largest uploaded file, in megabytes.")
+    max_request_mb: int = setting(100, whole(1, 4000), "Largest request, in megabytes.")
+    mcp: bool = setting(False, SWITCH, "Offer the page's functions to language models over MCP (needs: pip install 'mcp<2').")
+    log_level: str = setting("warning", one_of(*LOG_LEVELS), "How much is logged.")
+    space: str = ""  # the public host on a Hugging Face Space; it comes from the platform, not from the user
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(steps=self.max_steps, pixels=self.max_pixels, count=self.max_batch, input_bytes=self.max_upload_mb * 1_000_000)
+
+    @property
+    def logins(self) -> dict[str, str]:
+        return dict(login.split(":", 1) for login in self.auth)
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether somebody else's machine can reach this server although nobody published it on purpose, as on a Space."""
+        return not self.space and (self.share or not is_loopback(self.host))
+
+
+ROWS = {f.name: f for f in fields(Settings) if f.metadata}
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Raises SettingsError; argparse's own SystemExit for --help and unknown flags."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Starts SD UI.", allow_abbrev=False)
+    add_flags(parser)
+    return resolved(vars(parser.parse_args(argv)), environ)
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Iterable[str] = tuple(ROWS)) -> None:
+    """One flag per setting. What is not given stays out of the namespace."""
+    group = parser.add_argument_group("settings")
+    group.add_argument("--settings", metavar="FILE", default=argparse.SUPPRESS, help=f"Settings file in TOML (default: {FILE} where it exists).")
+    for name in names:
+        kind, flag = ROWS[name].metadata["kind"], "--" + name.replace("_", "-")
+        if kind.flag:
+            group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=_help(name))
+        else:
+            action = "append" if kind.many else "store"
+            group.add_argument(flag, action=action, metavar="VALUE", default=argparse.SUPPRESS, help=_help(name))
+
+
+def resolved(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """given: what the command line says, by the names of the settings; other names in it are somebody else's flags."""
+    said = _of_space(environ)
+    said |= _of_file(given.get("settings", environ.get(PREFIX + "SETTINGS")))
+    said |= {name: _value(name, environ[_variable(name)], _variable(name)) for name in ROWS if environ.get(_variable(name))}
+    said |= {name: _value(name, given[name], "--" + name.replace("_", "-")) for name in ROWS if name in given}
+    return _consistent(Settings(**said))
+
+
+def with_password(settings: Settings) -> tuple[Settings, str]:
+    """Settings under which no stranger gets in, and the password that was made for it ("" where none had to be)."""
+    if settings.no_auth or settings.auth or not settings.open_to_others:
+        return settings, ""
+    password = secrets.token_urlsafe(12)
+    return replace(settings, auth=(f"sdui:{password}",)), password
+
+
+def is_loopback(host: str) -> bool:
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- where they come from
+def _of_space(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What a Hugging Face Space tells its app. Elsewhere such variables are none of our business."""
+    if not environ.get("SPACE_ID"):
+        return {}
+    host = environ.get("GRADIO_SERVER_NAME") or "0.0.0.0"
+    port = environ.get("GRADIO_SERVER_PORT") or "7860"
+    name = environ.get("SPACE_HOST") or environ["SPACE_ID"].replace("/", "-").replace("_", "-").lower() + ".hf.space"
+    return {"host": _value("host", host, "GRADIO_SERVER_NAME"), "port": _value("port", port, "GRADIO_SERVER_PORT"), "space": name.lower()}
+
+
+def _of_file(named: str | None) -> dict[str, Any]:
+    path = Path(named).expanduser() if named else FILE
+    if not named and not path.is_file():
+        return {}
+    try:
+        rows = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"settings: {path} cannot be read ({error.strerror}); give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings: {path} is not TOML ({error})") from error
+    return {_known(name, path): _value(name, raw, str(path)) for name, raw in rows.items()}
+
+
+def _known(name: str, path: Path) -> str:
+    if name in ROWS:
+        return name
+    near = difflib.get_close_matches(name, ROWS, n=1, cutoff=0.4)
+    said = f"did you mean {near[0]}?" if near else f"known are: {', '.join(ROWS)}"
+    raise SettingsError(f"{name}: is not a setting (in {path}); {said}")
+
+
+def _value(name: str, raw: Any, where: str) -> Any:
+    kind: Kind = ROWS[name].metadata["kind"]
+    if not kind.many:
+        return _single(name, raw, where)
+    if isinstance(raw, str):
+        raw = [part for part in raw.split(kind.separator) if part.strip()]
+    if not isinstance(raw, list):
+        raise SettingsError(_fault(name, raw, where))
+    return tuple(_single(name, part, where) for part in raw)
+
+
+def _single(name: str, raw: Any, where: str) -> Any:
+    try:
+        return ROWS[name].metadata["kind"].read(raw)
+    except ValueError:
+        raise SettingsError(_fault(name, raw, where)) from None
+
+
+def _fault(name: str, raw: Any, where: str) -> str:
+    shown = "the value" if ROWS[name].metadata["secret"] else repr(raw)[:80]
+    return f"{name}: {shown} is not allowed (from {where}); allowed: {ROWS[name].metadata['kind'].allowed}"
+
+
+def _consistent(settings: Settings) -> Settings:
+    if settings.auth and settings.no_auth:
+        raise SettingsError("no_auth: true is not allowed together with auth; give one of the two")
+    if settings.share and settings.space:
+        raise SettingsError("share: true is not allowed on a Space, which has a public address already; leave it out")
+    if settings.max_request_mb < settings.max_upload_mb:
+        raise SettingsError(f"max_request_mb: {settings.max_request_mb} is not allowed; allowed: max_upload_mb ({settings.max_upload_mb}) or more")
+    return settings
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _help(name: str) -> str:
+    row = ROWS[name]
+    default = ", ".join(map(str, row.default)) if isinstance(row.default, tuple) else str(row.default)
+    shown = f" Default: {default}." if default and not row.metadata["kind"].flag else ""
+    return f"{row.metadata['help']} Allowed: {row.metadata['kind'].allowed}.{shown} Environment: {_variable(name)}.".replace("%", "%%")
