@@ -1,5 +1,6 @@
 """Writes docs/parameters.md from the table of settings: python docs/make_parameters.py"""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -8,11 +9,13 @@ TARGET = ROOT / "docs" / "parameters.md"
 if str(ROOT) not in sys.path:  # when it is run as a script
     sys.path.append(str(ROOT))
 
+from sd_ui.spec.cards import Defaults  # noqa: E402
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, TEXT, Field, default  # noqa: E402
 from sd_ui.spec.limits import allowed  # noqa: E402
 from sd_ui.spec.request import MODES  # noqa: E402
 from sd_ui.spec.samplers import SAMPLERS  # noqa: E402
 
+OF_MODELS = [f.name for f in dataclasses.fields(Defaults)]
 HEAD = """# Parameters
 Made from `sd_ui/spec/fields.py` by `python docs/make_parameters.py`; a test compares. The page's widgets, the flags of `python -m sd_ui generate`
 (`cfg_scale` is `--cfg-scale` there) and the parameters of the named endpoints go by these names, and a refusal names them.
@@ -54,8 +57,8 @@ def default_of(field: Field) -> str:
         return "none" if field.optional else "none: it must be given"
     if field.name == "model":
         return "the embedded model"
-    if field.default is None:
-        return f"the model's own ({default(field.name)})"
+    if field.name in OF_MODELS:
+        return f"the model's own ({default(field.name) or 'empty'})"
     return "empty" if field.kind == TEXT else str(field.default)
 
 
