@@ -30,7 +30,7 @@ LAYERS = {
     "models": Layer(("spec",), late=("tokenizers",)),
     "engine": Layer(("spec", "imaging", "models"), ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "numpy", "PIL"),
                     late=("xformers", "controlnet_aux", "accelerate")),
-    "jobs": Layer(("spec", "imaging"), ("sqlite3",)),
+    "jobs": Layer(("spec", "imaging"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
     "ui": Layer(("services", "settings", "spec", "imaging", "jobs.owners"), ("gradio", "PIL")),
     "api": Layer(("services", "settings", "spec", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),
