@@ -1,0 +1,242 @@
+"""The parameters of a picture as text, in the form that A1111 made common. What it cannot say stands in our own record."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.fields import FIELDS, NUMBER
+from sd_ui.spec.limits import number, whole, within
+from sd_ui.spec.made import Record
+from sd_ui.spec.request import DepthToImage, Inpaint
+from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, split
+
+PROMPT, NEGATIVE = "Prompt", "Negative prompt"
+ENOUGH = 3  # pairs that make a line one of parameters and not of the prompt
+KEY = re.compile(r"\w[\w \-/]+\Z")  # A1111's; it ends at the colon
+LONGEST_KEY = 80
+QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
+JSON_KEYS = ("Hashes", "Civitai resources", "Civitai metadata")  # the values that other programs write as bare JSON
+
+
+# ---------------------------------------------------------------- writing
+def write(record: Record, model_name: str) -> str:
+    """`model_name`: as a reader should see it. The prompts stand as they are; an empty one is an empty first line."""
+    request = record.request
+    negative = f"\n{NEGATIVE}: {request.negative_prompt}" if request.negative_prompt else ""
+    return f"{request.prompt}{negative}\n" + ", ".join(f"{key}: {quoted(value)}" for key, value in pairs(record, model_name) if value != "")
+
+
+def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
+    """In A1111's order; "" is left out."""
+    request, made, source = record.request, record.made, record.request.source
+    yield "Steps", str(request.sampling.steps)
+    yield "Sampler", request.sampling.sampler
+    yield "Schedule type", request.sampling.schedule
+    yield "CFG scale", decimal(request.sampling.cfg_scale)
+    yield "Seed", str(record.seed)
+    yield "Size", f"{request.width}x{request.height}"
+    yield "Model hash", made.model_hash[:10]
+    yield "Model", model_name
+    yield "VAE hash", made.vae_hash[:10] if request.model.vae else ""
+    yield "VAE", request.model.vae
+    yield "Denoising strength", decimal(source.strength) if source else ""
+    yield "Clip skip", str(request.model.clip_skip) if request.model.clip_skip > 1 else ""
+    yield "RNG", "CPU"  # a text that does not say so means noise from the GPU
+    yield "Mask blur", str(source.mask_blur) if isinstance(source, Inpaint) else ""
+    yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
+    yield "Version", f"sdui-{made.app}" if made.app else "sdui"  # must not look like an old A1111, which would switch readers' behaviour
+
+
+def quoted(value: str) -> str:
+    """A JSON string where the value could be taken for something else."""
+    plain = value == value.strip() and not value.startswith('"') and not any(mark in value for mark in ",:\n")
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+def decimal(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+# ---------------------------------------------------------------- reading
+def parse(text: str) -> dict[str, str]:
+    """Keys and values of anyone's text, with "Prompt" and "Negative prompt"; in time proportional to its length.
+
+    The parameters are the last line that has "Steps" and two more; "Key: value" lines may follow it, as some extensions write them.
+    A line "Negative prompt:" inside a prompt cannot be told from the real one: nothing in this form is escaped.
+    """
+    lines = [line.removesuffix("\r") for line in text.strip().split("\n")]
+    last, found = len(lines), dict[str, str]()
+    for index in (len(lines) - 1, *(i for i in range(len(lines) - 2, -1, -1) if lines[i].lstrip().startswith("Steps:"))):
+        said = dict(_pairs(lines[index]))
+        if "Steps" in said and len(said) >= ENOUGH:
+            last, found = index, said
+            break
+    for line in lines[last + 1 :]:
+        key, colon, value = line.partition(":")
+        if colon and len(key) <= LONGEST_KEY and KEY.match(key.strip()):
+            found[key.strip()] = value.strip()
+    return {**_prompts(lines[:last]), **found}
+
+
+def _prompts(lines: list[str]) -> dict[str, str]:
+    prompt, negative = lines, list[str]()
+    for index, line in enumerate(lines):
+        if line.lstrip().startswith(f"{NEGATIVE}:"):
+            prompt, negative = lines[:index], [line.lstrip()[len(NEGATIVE) + 1 :].removeprefix(" "), *lines[index + 1 :]]
+            break
+    return {PROMPT: "\n".join(prompt), NEGATIVE: "\n".join(negative)}
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    """`key: value, key: "a, quoted: value"`. A stretch between commas without a key is skipped."""
+    place, scan = 0, _Values(line)
+    while (colon := line.find(":", place)) >= 0:
+        start = max(line.rfind(",", place, colon) + 1, place, colon - LONGEST_KEY)
+        key = KEY.search(line, start, colon)
+        value, place = scan.value(colon + 1, key[0] if key else "")
+        if key:
+            yield key[0].strip(), value
+
+
+class _Values:
+    """Reads the value at a place. Remembers what has no end, so that each character is looked at a fixed number of times."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        self.quotes_end = self.json_ends = True
+
+    def value(self, place: int, key: str) -> tuple[str, int]:
+        """The value and the place behind its comma."""
+        while self.line[place : place + 1] == " ":
+            place += 1
+        end, value = self._quoted(place) or self._json(place, key) or (-1, "")
+        if end < 0 or self.line[end : end + 1] not in ("", ","):
+            comma = self.line.find(",", place)
+            end = comma if comma >= 0 else len(self.line)
+            value = self.line[place:end].strip()
+        return value, end + 1
+
+    def _quoted(self, place: int) -> tuple[int, str] | None:
+        if not self.quotes_end or not self.line.startswith('"', place):
+            return None
+        found = QUOTED.match(self.line, place)
+        if found is None:
+            self.quotes_end = False
+            return None
+        return found.end(), _unquoted(found[0])
+
+    def _json(self, place: int, key: str) -> tuple[int, str] | None:
+        if not self.json_ends or key not in JSON_KEYS or not self.line.startswith(("{", "["), place):
+            return None
+        try:
+            _, end = json.JSONDecoder().raw_decode(self.line, place)
+        except (ValueError, RecursionError):
+            self.json_ends = False
+            return None
+        return end, self.line[place:end]
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(text, strict=False)).encode("utf-8", "replace").decode()  # "\ud800" alone is no character
+    except ValueError:
+        return text
+
+
+# ---------------------------------------------------------------- from anyone's words to ours
+@dataclass(frozen=True)
+class Reading:
+    """mode: the tab it belongs to, as far as the text tells. values: by the names of `spec.fields`, for a form or `limits.fitted`.
+
+    others: what is no setting here, or not one that can be read. notes: why the picture may come out differently, in words.
+    """
+
+    mode: str
+    values: dict[str, Any]
+    others: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def values(text: str) -> Reading:
+    """What a text says, with A1111's meaning of what it leaves out. A text without parameters is a prompt and nothing else."""
+    said = parse(text)
+    result: dict[str, Any] = {"prompt": said.pop(PROMPT), "negative_prompt": said.pop(NEGATIVE)}
+    if not said:
+        return Reading("txt2img", result, {})
+    others, mode, notes = dict(said), _mode(said), _notes(said)
+    result |= {"clip_skip": 1, "vae": AUTOMATIC}
+    for key, read in _READERS.items():
+        if key in said and (found := read(said[key])):
+            result |= found
+            others.pop(key)
+    return Reading(mode, result | _sampling(said, others), others, notes)
+
+
+def _mode(said: dict[str, str]) -> str:
+    if "Depth map" in said:
+        return "depth2img"
+    if said.keys() & {"Mask blur", "Mask mode", "Inpaint area", "Masked content", "Masked area padding"}:
+        return "inpaint"
+    is_hires = any(key.startswith("Hires ") for key in said)
+    return "img2img" if "Denoising strength" in said and not is_hires else "txt2img"
+
+
+def _notes(said: dict[str, str]) -> tuple[str, ...]:
+    """What changes the picture although every setting is the same."""
+    notes = []
+    if said.get("RNG", "GPU") != "CPU":
+        notes.append("Its noise was not drawn on the CPU: the same seed gives another picture here.")
+    if any(key.startswith("Hires ") for key in said):
+        notes.append("It was made in two passes (hires fix); its settings here are those of the first.")
+    return tuple(notes)
+
+
+def _sampling(said: dict[str, str], others: dict[str, str]) -> dict[str, Any]:
+    """Sampler and schedule; the older spelling has both in one name. A1111's "Automatic" where no schedule is said that goes with it."""
+    name, schedule = split(said.get("Sampler", ""))
+    if name not in SAMPLERS:
+        return {}
+    others.pop("Sampler")
+    known = {s.casefold(): s for s in (AUTOMATIC, *SAMPLERS[name].schedules)}
+    if asked := known.get(said.get("Schedule type", "").casefold()):
+        others.pop("Schedule type")
+        schedule = asked
+    return {"sampler": name, "schedule": known.get((schedule or AUTOMATIC).casefold(), AUTOMATIC)}
+
+
+def _size(value: str) -> dict[str, Any]:
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*x\s*([0-9]{1,9})\s*", value)
+    return {"width": int(found[1]), "height": int(found[2])} if found else {}
+
+
+def _number(name: str) -> Callable[[str], dict[str, Any]]:
+    field = FIELDS[name]
+    convert = number if field.kind == NUMBER else whole
+
+    def read(value: str) -> dict[str, Any]:
+        try:
+            return {name: within(field, convert(field, value), value)}
+        except BadRequest:
+            return {}
+
+    return read
+
+
+def _word(name: str) -> Callable[[str], dict[str, Any]]:
+    return lambda value: {name: value} if value else {}
+
+
+_READERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "Steps": _number("steps"),
+    "CFG scale": _number("cfg_scale"),
+    "Seed": _number("seed"),
+    "Size": _size,
+    "Model": _word("model"),
+    "VAE": _word("vae"),
+    "Denoising strength": _number("strength"),
+    "Clip skip": _number("clip_skip"),
+    "Mask blur": _number("mask_blur"),
+}
