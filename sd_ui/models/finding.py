@@ -1,0 +1,39 @@
+"""What a look at a file or folder tells: the facts of a card that come from the model itself."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sd_ui.spec.cards import Defaults
+
+CHECKPOINT, VAE = "checkpoint", "vae"
+MODES_BY_CHANNELS = {  # of the U-Net's input: latents; with a depth plane; with a mask and masked latents
+    4: ("txt2img", "img2img", "inpaint"),
+    5: ("depth2img",),
+    9: ("inpaint",),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """fault: why it cannot be used, "" where it can. positions: of the text encoder. tokenizer: the folder with its files."""
+
+    kind: str = CHECKPOINT
+    family: str = ""
+    modes: tuple[str, ...] = ()
+    fault: str = ""
+    defaults: Defaults = field(default_factory=Defaults)
+    positions: int = 77
+    tokenizer: Path | None = None
+
+
+def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:
+    return Finding(kind, family, fault=why)
+
+
+def with_channels(finding: Finding, channels: int) -> Finding:
+    """The modes that follow from the U-Net's input channels."""
+    if channels in MODES_BY_CHANNELS:
+        return replace(finding, modes=MODES_BY_CHANNELS[channels])
+    if channels == 8:
+        return replace(finding, fault="is an InstructPix2Pix model, which is not supported yet")
+    return replace(finding, fault=f"its U-Net takes {channels} channels; only 4, 5 and 9 are known")

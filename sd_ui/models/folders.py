@@ -1,0 +1,150 @@
+"""Recognises a model in a folder of the diffusers layout. Configs are read as data; the names of classes in them are compared, never imported."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sd_ui.models import header
+from sd_ui.models.finding import VAE, Finding, faulty, with_channels
+from sd_ui.models.header import Unreadable
+from sd_ui.spec.cards import Defaults
+
+INDEX, CONFIG, DEPTH_PLANE = "model_index.json", "config.json", "conv_in_depth.safetensors"
+LONGEST = 4 * 2**20  # bytes of a config
+MODEL_WEIGHTS = ("diffusion_pytorch_model", "model")
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionDepth2ImgPipeline")
+CLASSES = {  # the only ones that are ever built
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    "text_encoder": ("CLIPTextModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "depth_estimator": ("DPTForDepthEstimation", "GLPNForDepthEstimation"),
+}
+PARTS = {
+    "unet": "the U-Net", "vae": "the VAE", "text_encoder": "the text encoder", "tokenizer": "the tokenizer", "scheduler": "the scheduler",
+    "depth_estimator": "the depth estimator",
+}  # fmt: skip
+UNSUPPORTED = {"StableDiffusionXL": "sdxl", "StableDiffusion3": "sd3", "Flux": "flux"}
+
+
+def is_model(path: Path) -> bool:
+    return (path / INDEX).is_file() or (path / "unet" / CONFIG).is_file() or is_vae(path)
+
+
+def is_vae(path: Path) -> bool:
+    return (path / CONFIG).is_file() and any(path.glob("diffusion_pytorch_model*"))
+
+
+def look(path: Path) -> Finding:
+    try:
+        return _vae(path) if is_vae(path) else _checkpoint(path)
+    except Unreadable as error:
+        return faulty(str(error), kind=VAE if is_vae(path) else "checkpoint")
+    except OSError as error:
+        return faulty(f"it cannot be read: {error.strerror}")
+
+
+def config(path: Path) -> dict[str, Any]:
+    """A JSON file as data. Raises Unreadable, naming the file."""
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        if path.stat().st_size > LONGEST:
+            raise Unreadable(f"{name} is damaged: it is far too long")
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, Unreadable) else Unreadable(f"{name} is damaged: it is not JSON") from None
+    if not isinstance(data, dict):
+        raise Unreadable(f"{name} is damaged: it is not a JSON object")
+    return data
+
+
+def weights(folder: Path) -> Path:
+    """The safetensors file of one part. Raises Unreadable where there is none, or only a pickle."""
+    for stem in MODEL_WEIGHTS:
+        for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+            if (folder / name).is_file():
+                return folder / name
+        if (folder / f"{stem}.safetensors.index.json").is_file():
+            raise Unreadable(f"{PARTS.get(folder.name, 'the model')} comes in several files, which is not supported")
+        if (folder / f"{stem}.bin").is_file():
+            raise Unreadable(f"{PARTS.get(folder.name, 'the model')} is only there as a pickle ({stem}.bin); only safetensors are read")
+    raise Unreadable(f"{PARTS.get(folder.name, 'the model')} has no weights ({MODEL_WEIGHTS[0]}.safetensors)")
+
+
+def tokenizer_file(folder: Path) -> bool:
+    return (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+
+
+def _checkpoint(path: Path) -> Finding:
+    index = config(path / INDEX) if (path / INDEX).is_file() else {}
+    if stranger := _stranger(index):
+        return stranger
+    for part in ("unet", "vae", "text_encoder"):
+        _check_part(path, part, index)
+    if not tokenizer_file(path / "tokenizer"):
+        return faulty("the tokenizer is missing (tokenizer/vocab.json and merges.txt)", "sd1")
+    if not (path / "scheduler" / "scheduler_config.json").is_file():
+        return faulty("the scheduler is missing (scheduler/scheduler_config.json)", "sd1")
+    return _described(path)
+
+
+def _stranger(index: dict[str, Any]) -> Finding | None:
+    pipeline = str(index.get("_class_name", PIPELINES[0]))
+    if pipeline not in PIPELINES:
+        family = next((family for start, family in UNSUPPORTED.items() if pipeline.startswith(start)), "")
+        return faulty(f"is a {pipeline}, which is not supported yet", family)
+    for part, allowed in CLASSES.items():
+        entry = index.get(part)
+        if isinstance(entry, list) and entry[-1:] != [None] and entry[-1:] and entry[-1] not in allowed:
+            return faulty(f"{PARTS[part]} asks for the class {entry[-1]}; only {' and '.join(allowed)} are loaded, never code from a model", "sd1")
+    return None
+
+
+def _check_part(path: Path, part: str, index: dict[str, Any]) -> None:
+    folder = path / part
+    if not (folder / CONFIG).is_file() or (part in index and index[part] == [None, None]):
+        raise Unreadable(f"{PARTS[part]} is missing ({part}/{CONFIG})")
+    said = config(folder / CONFIG)
+    named = said.get("_class_name") or (said.get("architectures") or [None])[0]
+    if named is not None and named not in (*CLASSES[part], "CLIPModel", "CLIPTextModelWithProjection"):
+        raise Unreadable(f"{PARTS[part]} asks for the class {named}; only {' and '.join(CLASSES[part])} are loaded, never code from a model")
+    _check_weights(weights(folder), PARTS[part])
+
+
+def _check_weights(file: Path, part: str) -> None:
+    try:
+        header.read(file)
+    except Unreadable as error:
+        raise Unreadable(f"{part}'s file is {error}") from None
+
+
+def _described(path: Path) -> Finding:
+    unet, text = config(path / "unet" / CONFIG), config(path / "text_encoder" / CONFIG)
+    family = "sd2" if unet.get("cross_attention_dim") == 1024 else "sd1"
+    side = _whole(unet.get("sample_size"), 64) * 8
+    finding = Finding(
+        family=family,
+        defaults=Defaults(width=side, height=side),
+        positions=_whole(text.get("max_position_embeddings"), 77),
+        tokenizer=path / "tokenizer",
+    )
+    finding = with_channels(finding, _whole(unet.get("in_channels"), 4))
+    if (path / "unet" / DEPTH_PLANE).is_file() and not finding.fault:
+        _check_weights(path / "unet" / DEPTH_PLANE, "the depth plane")
+        finding = replace(finding, modes=(*finding.modes, "depth2img"))
+    return finding
+
+
+def _vae(path: Path) -> Finding:
+    said = config(path / CONFIG)
+    if said.get("_class_name") not in CLASSES["vae"]:
+        return faulty(f"is a {said.get('_class_name')}, which is not supported", kind=VAE)
+    if said.get("latent_channels", 4) != 4:
+        return faulty(f"is a VAE for latents of {said['latent_channels']} channels; Stable Diffusion 1.x has 4", kind=VAE)
+    _check_weights(weights(path), PARTS["vae"])
+    return Finding(VAE, "sd1")
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return value if type(value) is int and 0 < value <= 100_000 else otherwise

@@ -1,0 +1,35 @@
+"""The sha256 of weights, which names a model for good, and the ten digits of it that other programs write into pictures."""
+
+import hashlib
+from pathlib import Path
+
+from sd_ui.models.stamps import WEIGHTS, Remembered, files
+
+
+class Hashes:
+    """Reads gigabytes the first time it is asked for a file: ask when a model is loaded, never while a page is built."""
+
+    def __init__(self) -> None:
+        self._remembered = Remembered()
+
+    def of(self, path: Path) -> str:
+        """Of a file: its sha256. Of a model's folder: the sha256 of the list of its weights and their sha256."""
+        return self._remembered.ask(_of_folder if path.is_dir() else _of_file, path)
+
+
+def short(sha256: str) -> str:
+    """As AUTOMATIC1111's "Model hash"."""
+    return sha256[:10]
+
+
+def _of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_folder(path: Path) -> str:
+    listed = hashlib.sha256()
+    for file in files(path):
+        if file.suffix == WEIGHTS:
+            listed.update(f"{file.relative_to(path).as_posix()} {_of_file(file)}\n".encode())
+    return listed.hexdigest()

@@ -1,0 +1,107 @@
+"""What stands in a safetensors file's header, read with struct and json: names, types and shapes, never a weight. Nothing is executed."""
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LONGEST = 16 * 2**20  # bytes of header; the largest models need less than one
+BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8,
+    "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}  # fmt: skip
+OTHERS = (  # by their first bytes, since a name says nothing
+    (b"PK\x03\x04", "a pickle in a ZIP archive, as PyTorch saves them: loading it could run any program. Only safetensors are read; convert it"),
+    (b"GGUF", "a GGUF file, which is not supported"),
+    (b"<", "a web page instead of a model: the download went wrong"),
+    (b"version https://git-lfs", "a Git LFS pointer instead of the file itself: the download went wrong"),
+)
+
+
+class Unreadable(ValueError):
+    """Why a file cannot be used, in words that follow on "the file is"."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Header:
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """() where there is no such tensor."""
+        return self.tensors[name].shape if name in self.tensors else ()
+
+
+def read(path: Path) -> Header:
+    """Raises Unreadable for whatever is not an undamaged safetensors file, OSError where it cannot be opened."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(64)
+        if start[8:9] != b"{":
+            raise Unreadable(_other(start, size))
+        (length,) = struct.unpack("<Q", start[:8])
+        if length > min(LONGEST, size - 8):
+            raise Unreadable(f"damaged: its header claims {length} bytes, the file has {size}")
+        file.seek(8)
+        text = file.read(length)
+    return _checked(_parsed(text), size - 8 - length)
+
+
+def _other(start: bytes, size: int) -> str:
+    for magic, what in OTHERS:
+        if start.startswith(magic):
+            return what
+    if start[:1] == b"\x80" and start[1:2] in b"\x01\x02\x03\x04\x05":
+        return "a pickle: loading it could run any program. Only safetensors are read; convert it"
+    return "empty" if size == 0 else "damaged: it does not begin as a safetensors file does"
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Unreadable("damaged: its header is not JSON") from None
+    if not isinstance(data, dict):
+        raise Unreadable("damaged: its header is not a table of tensors")
+    return data
+
+
+def _checked(data: dict[str, Any], size: int) -> Header:
+    """size: bytes of tensor data in the file. The tensors must fill it exactly: no hole, no overlap, nothing beyond the end."""
+    metadata = data.pop("__metadata__", {})
+    tensors, spans = {}, []
+    for name, entry in data.items():
+        tensors[name], span = _tensor(name, entry)
+        spans.append((*span, name))
+    end = 0
+    for start, stop, name in sorted(spans):
+        if start != end:
+            raise Unreadable(f"damaged: {_short(name)} begins at byte {start} of the data, where {end} was expected")
+        end = stop
+    if end != size:
+        raise Unreadable(f"damaged: its tensors need {end} bytes, there are {size} (an interrupted download?)")
+    return Header(tensors, metadata if isinstance(metadata, dict) else {})
+
+
+def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:
+    try:
+        dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        whole = all(type(n) is int and n >= 0 for n in (*shape, start, stop))
+        if whole and stop - start == math.prod(shape) * BITS[dtype] // 8:
+            return Tensor(dtype, shape), (start, stop)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise Unreadable(f"damaged: the entry of {_short(name)} makes no sense")
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 80 else name[:77] + "...")

@@ -1,0 +1,108 @@
+"""The models that there are: a card for each, by the name that requests use. Names are keys of this index, never paths."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sd_ui.models import files, folders, presets, scan, tokens
+from sd_ui.models.finding import CHECKPOINT, Finding, faulty
+from sd_ui.models.header import Unreadable
+from sd_ui.models.scan import Candidate
+from sd_ui.models.stamps import WEIGHTS, Remembered
+from sd_ui.models.stamps import files as files_of
+from sd_ui.models.tokens import TokenCount
+from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.limits import unknown
+from sd_ui.spec.request import EMBEDDED
+from sd_ui.spec.samplers import AUTOMATIC
+
+TAKEN = (EMBEDDED, AUTOMATIC.casefold(), "none", "")  # names that mean something else
+
+
+class ModelIndex:
+    """folders: where the user keeps models, flat or as AUTOMATIC1111 lays them out. embedded: the model in the box. presets: of *.toml.
+
+    A scan replaces the tables as a whole, so that other threads always read a complete one.
+    """
+
+    def __init__(self, folders: Sequence[Path], embedded: Path, presets: Path) -> None:
+        self._folders, self._embedded, self._presets = tuple(folders), embedded, presets
+        self._remembered = Remembered()
+        self._cards: dict[str, ModelCard] = {}
+        self._findings: dict[str, Finding] = {}
+        self.refresh()
+
+    def cards(self) -> dict[str, ModelCard]:
+        """By name; the embedded model first, then in the order of the folders. What cannot be used is there too, with its fault."""
+        return self._cards
+
+    def card(self, name: str) -> ModelCard:
+        """Raises BadRequest with the nearest names."""
+        cards = self._cards
+        if name not in cards:
+            raise BadRequest("model", unknown(name, cards))
+        return cards[name]
+
+    def refresh(self) -> None:
+        """Looks at the disk again. Only what has changed since the last look is read."""
+        known = presets.read(self._presets)
+        found = [(candidate, self._look(candidate)) for candidate in self._candidates()]
+        self._findings = {candidate.name: finding for candidate, finding in found}
+        self._cards = {candidate.name: presets.applied(known, _card(candidate, finding)) for candidate, finding in found}
+
+    def tokens(self, checkpoint: str, text: str) -> TokenCount:
+        """As the checkpoint's own tokenizer counts. Raises BadRequest."""
+        card = self.card(checkpoint)
+        finding = self._findings.get(checkpoint)
+        if finding is None or finding.fault or card.kind != CHECKPOINT:
+            raise BadRequest("model", f"{checkpoint} cannot be used: {card.fault or 'it is a VAE'}")
+        try:
+            tokenizer = self._remembered.ask(tokens.tokenizer, finding.tokenizer or tokens.CLIP_L)
+        except Unreadable as error:
+            raise BadRequest("model", f"{checkpoint} cannot be used: {error}") from None
+        return tokens.count(tokenizer, text, finding.positions)
+
+    def _candidates(self) -> Iterable[Candidate]:
+        yield Candidate(EMBEDDED, self._embedded)
+        yield from _named_once(scan.candidates(self._folders))
+
+    def _look(self, candidate: Candidate) -> Finding:
+        if candidate.fault:
+            return faulty(candidate.fault)
+        return self._remembered.ask(folders.look if _is_folder(candidate) else files.look, candidate.path)
+
+
+def _named_once(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
+    """Of two that would have the same name, whatever their case, the later one keeps its suffix, or gets a number."""
+    taken = set(TAKEN)
+    for candidate in candidates:
+        options = (candidate.name, candidate.name + candidate.path.suffix, *(f"{candidate.name} ({i})" for i in range(2, 10_000)))
+        name = next(option for option in options if option.casefold() not in taken)
+        taken.add(name.casefold())
+        yield Candidate(name, candidate.path, candidate.fault)
+
+
+def _card(candidate: Candidate, finding: Finding) -> ModelCard:
+    return ModelCard(
+        name=candidate.name,
+        kind=finding.kind,
+        family=finding.family,
+        path=candidate.path,
+        layout="folder" if _is_folder(candidate) else "file",
+        size=_size(candidate.path),
+        modes=() if finding.fault else finding.modes,
+        title=candidate.name.rsplit("/", 1)[-1],
+        defaults=finding.defaults,
+        fault=finding.fault,
+    )
+
+
+def _is_folder(candidate: Candidate) -> bool:
+    return candidate.name == EMBEDDED or candidate.path.is_dir()
+
+
+def _size(path: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in files_of(path) if file.suffix == WEIGHTS or file == path)
+    except OSError:
+        return 0

@@ -1,0 +1,80 @@
+"""Reads presets/models/*.toml: what people should know about a model, and the settings at which it is at its best."""
+
+import logging
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sd_ui.spec.cards import Defaults, ModelCard
+from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
+
+TYPES: dict[str, Any] = {field.name: (int, float) if field.type is float else field.type for field in fields(Defaults)}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One file. Its name is the model's; with a `family` in it, it is for all models of the family that have none of their own."""
+
+    family: str = ""
+    title: str = ""
+    about: str = ""
+    examples: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] | None = None
+
+
+Presets = Mapping[str, Preset]
+
+
+def read(folder: Path) -> Presets:
+    """By the files' names in lower case. A file that makes no sense is left out, and the log says why."""
+    found = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            found[path.stem.casefold()] = parsed(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            log.warning("%s is not used: %s", path.name, error)
+    return found
+
+
+def parsed(text: str) -> Preset:
+    """Raises ValueError that names the entry."""
+    data = tomllib.loads(text)
+    if unknown := data.keys() - {field.name for field in fields(Preset)}:
+        raise ValueError(f"unknown {', '.join(sorted(unknown))}")
+    for name in ("family", "title", "about"):
+        if not isinstance(data.get(name, ""), str):
+            raise ValueError(f"{name} is not text")
+    examples = data.get("examples", [])
+    if not isinstance(examples, list) or not all(isinstance(example, str) for example in examples):
+        raise ValueError("examples is not a list of texts")
+    return Preset(**{**data, "examples": tuple(examples), "defaults": _checked(data.get("defaults", {}))})
+
+
+def applied(presets: Presets, card: ModelCard) -> ModelCard:
+    """The card with what the preset of its name, else of its family, says."""
+    stem = card.name.rsplit("/", 1)[-1].casefold()
+    families = {preset.family: preset for preset in presets.values() if preset.family}
+    preset = presets.get(stem) or families.get(card.family)
+    if preset is None or card.kind != "checkpoint":
+        return card
+    return replace(
+        card,
+        title=preset.title or card.title,
+        about=preset.about or card.about,
+        examples=preset.examples or card.examples,
+        defaults=replace(card.defaults, **(preset.defaults or {})),
+    )
+
+
+def _checked(said: Any) -> Mapping[str, Any]:
+    if not isinstance(said, dict):
+        raise ValueError("defaults is not a table")
+    for name, value in said.items():
+        if name not in TYPES or isinstance(value, bool) or not isinstance(value, TYPES[name]):
+            raise ValueError(f"defaults.{name} = {value!r} makes no sense; known are {', '.join(TYPES)}")
+    if said.get("sampler", "Euler") not in SAMPLERS or said.get("schedule", "Automatic") not in SCHEDULES:
+        raise ValueError(f"defaults: unknown sampler or schedule; known are {', '.join(SAMPLERS)} and {', '.join(SCHEDULES)}")
+    return said

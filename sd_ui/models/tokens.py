@@ -1,0 +1,63 @@
+"""Counts a prompt's tokens as CLIP's tokenizer does, without torch or transformers, and holds the tokenizer that single files do not bring."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sd_ui.models.header import Unreadable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CLIP_L = Path(__file__).parent.parent / "engine" / "configs" / "clip_l_tokenizer"
+START, END = "<|startoftext|>", "<|endoftext|>"
+WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """used: tokens of the text. room: tokens that its chunks hold together; a longer text begins another chunk of the same size."""
+
+    used: int
+    room: int
+    chunks: int
+
+
+def count(tokenizer: "Tokenizer", text: str, positions: int) -> TokenCount:
+    """positions: of the text encoder; each chunk spends two of them on start and end of text."""
+    size = positions - 2
+    used = len(tokenizer.encode(text, add_special_tokens=False).ids)
+    chunks = max(1, -(-used // size))
+    return TokenCount(used, chunks * size, chunks)
+
+
+def vocabulary(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A tokenizer's files as data: token -> id, and the merges in order. Raises Unreadable where they make no sense."""
+    try:
+        vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unreadable(f"the tokenizer is damaged: {error}") from None
+    merges = [(left, right) for line in lines if not line.startswith("#version") for left, space, right in (line.partition(" "),) if space]
+    if not isinstance(vocab, dict) or not all(type(i) is int and i >= 0 for i in vocab.values()):
+        raise Unreadable("the tokenizer is damaged: vocab.json is not a table of tokens and numbers")
+    if odd := next((f"{left} {right}" for left, right in merges if not {left, right, left + right} <= vocab.keys()), None):
+        raise Unreadable(f"the tokenizer is damaged: the merge {odd!r} is not in vocab.json")
+    if not {START, END} <= vocab.keys():
+        raise Unreadable(f"the tokenizer is damaged: {START} or {END} is not in vocab.json")
+    return vocab, merges
+
+
+def tokenizer(folder: Path) -> "Tokenizer":
+    """The steps of transformers' CLIPTokenizer."""
+    from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import BPE
+
+    vocab, merges = vocabulary(folder)
+    made = Tokenizer(BPE(vocab, merges, unk_token=END, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False))
+    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
+    made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (START, END)])
+    return made
