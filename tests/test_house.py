@@ -1,6 +1,7 @@
 """The house rules that no other test sees: what the README says is there, what is imported is pinned, and no file tells whose machine it was."""
 
 import ast
+import dataclasses
 import os
 import re
 import shutil
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from sd_ui import settings
+from sd_ui.jobs.schema import MIGRATIONS
+from sd_ui.spec.made import Made, Record
+from sd_ui.spec.request import GenerationRequest, ImageRef, Inpaint, ModelChoice, Sampling
 from tests.test_layers import FILES, parsed
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +90,21 @@ def test_ci_runs_the_readmes_test_line():
     script = ROOT / ".ci" / "run"
     assert "python3 tests/run.py" in README and "python3 tests/run.py" in script.read_text(encoding="utf-8")
     assert os.name == "nt" or os.access(script, os.X_OK)
+
+
+# ---------------------------------------------------------------- docs
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "__init__"], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_map_of_the_house_names_every_file(path):
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.search(rf"(?<![\w]){re.escape(path.name)}", text.partition("## The package")[2].partition("## Who may")[0])
+
+
+def test_the_page_about_formats_knows_every_field_and_column():
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    names = {field.name for kind in (GenerationRequest, ModelChoice, Sampling, Inpaint, ImageRef, Made, Record) for field in dataclasses.fields(kind)}
+    assert not [name for name in names if f'"{name}"' not in text]
+    columns = re.findall(r'^ {8}"?(\w+)"? +(?:TEXT|INTEGER)', "".join(MIGRATIONS), re.MULTILINE)
+    assert "owner" in columns and not [name for name in columns if name not in text]
 
 
 # ---------------------------------------------------------------- set-up
