@@ -1,8 +1,5 @@
 """The one door in front of everything: the page, Gradio's routes, our own and MCP. Who asks, from where, how much; and what every answer carries."""
 
-import re
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
@@ -23,9 +20,10 @@ from sd_ui.api.login import (
     network_of,
     page,
 )
+from sd_ui.jobs.owners import is_cookie, new_cookie, owner_of
+from sd_ui.settings import Settings
 
 OWNER_COOKIE = "sdui_owner"
-OWNER = re.compile(r"[0-9a-f]{32}")
 YEAR = 365 * 24 * 3600
 SAFE = ("GET", "HEAD", "OPTIONS")
 MCP = "/gradio_api/mcp"
@@ -41,15 +39,21 @@ LOGIN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self
 
 @dataclass(frozen=True)
 class Rules:
-    """logins None: nobody is asked. owner_of: an owner's id, from the secret in the cookie. space: the page stands in a frame of huggingface.co."""
+    """logins None: nobody is asked. space: the page stands in a frame of huggingface.co."""
 
     hosts: Hosts
-    owner_of: Callable[[str], str]
     logins: Logins | None = None
     max_body: int = 100_000_000
     mcp: bool = False
     space: bool = False
     root_path: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        public = [*settings.allowed_host, *filter(None, [settings.space, urlsplit(settings.root_path).hostname])]
+        hosts = Hosts(settings.host, public, on_space=bool(settings.space))
+        logins = Logins(settings.logins) if settings.auth else None
+        return cls(hosts, logins, settings.max_request_mb * 1_000_000, settings.mcp, bool(settings.space), settings.root_path)
 
     def url(self, path: str) -> str:
         return urlsplit(self.root_path).path.rstrip("/") + path
@@ -60,7 +64,7 @@ class Rules:
 
 
 class Guard:
-    """ASGI middleware. Behind it, scope["state"]["owner"] says whose request it is, and the owner's cookie is there from the first request on."""
+    """ASGI middleware. Behind it, scope["state"]["owner"] says whose request it is."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app, self.rules = app, rules
@@ -90,14 +94,14 @@ class Guard:
     def _cookies(self, scope: Scope, asked: HTTPConnection) -> list[str]:
         """Puts the owner into the scope. What comes back is to be set in the browser."""
         known = asked.cookies.get(OWNER_COOKIE, "")
-        secret = known if OWNER.fullmatch(known) else secrets.token_hex(16)
-        scope.setdefault("state", {})["owner"] = self.rules.owner_of(secret)
+        secret = known if is_cookie(known) else new_cookie()
+        scope.setdefault("state", {})["owner"] = owner_of(secret)
         if secret == known:
             return []
-        sent = [value for name, value in scope["headers"] if name == b"cookie"]
-        others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
-        made = f"{OWNER_COOKIE}={secret}".encode()  # as if the browser had sent it already: the page reads it from there; the last one counts
-        scope["headers"] = [*others, (b"cookie", b"; ".join([*sent, made]))]
+        if known:  # a browser does not choose its own: who reads the cookie behind us finds the new one
+            sent = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+            others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+            scope["headers"] = [*others, (b"cookie", sent + f"; {OWNER_COOKIE}={secret}".encode())]
         return [self._cookie(asked, OWNER_COOKIE, secret, YEAR)]
 
     def _cookie(self, asked: HTTPConnection, name: str, value: str, seconds: int) -> str:

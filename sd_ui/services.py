@@ -1,0 +1,118 @@
+"""The composition root: everything that has state is made here, once, and handed to whoever needs it. Importing it imports no torch and no gradio."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sd_ui.imaging.blobs import Blobs
+from sd_ui.jobs.bus import Bus
+from sd_ui.jobs.database import Database
+from sd_ui.jobs.gallery import Gallery
+from sd_ui.jobs.intake import Intake
+from sd_ui.jobs.keep import Keep
+from sd_ui.jobs.queue import Queue
+from sd_ui.jobs.worker import Driver, OpenDriver, Worker
+from sd_ui.models.index import ModelIndex
+from sd_ui.settings import Settings
+from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.events import Event
+from sd_ui.spec.limits import Limits
+from sd_ui.spec.request import EMBEDDED, GenerationRequest, ModelChoice
+
+if TYPE_CHECKING:
+    from sd_ui.engine.generate import Engine
+
+PACKAGE = Path(__file__).parent
+PRESETS = PACKAGE.parent / "presets" / "models"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a tab or a route may be given. The worker is not started yet: the page comes first, torch after it."""
+
+    settings: Settings
+    models: ModelIndex
+    blobs: Blobs
+    database: Database
+    queue: Queue
+    gallery: Gallery
+    bus: Bus
+    worker: Worker
+    intake: Intake
+    limits: Limits
+
+    def close(self) -> None:
+        """Running jobs wait for the next start; nothing is lost."""
+        self.worker.stop()
+        self.database.close()
+
+
+def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> Services:
+    """open_driver: another engine than the real one. Raises FolderInUse where another process works in the outputs folder."""
+    outputs, limits = settings.outputs_dir, settings.limits
+    database = Database(outputs / "sd_ui.db")
+    models, blobs = open_models(settings), open_blobs(settings)
+    queue, gallery, bus = Queue(database), Gallery(database, outputs), Bus()
+    keep = Keep(gallery, outputs, lambda checkpoint: (title(models.cards(), checkpoint), ""))
+    worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
+    return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models.cards, limits), limits)
+
+
+def open_models(settings: Settings) -> ModelIndex:
+    return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS)
+
+
+def open_blobs(settings: Settings) -> Blobs:
+    return Blobs(settings.outputs_dir / "inputs")
+
+
+def title(cards: Mapping[str, ModelCard], checkpoint: str) -> str:
+    """What a picture calls its model: the name without folders, as other programs do. It is found again by it."""
+    return checkpoint.rsplit("/", 1)[-1] if checkpoint in cards else checkpoint
+
+
+# ---------------------------------------------------------------- the engine
+class EngineDriver:
+    """The engine as the worker's driver: jobs go in as requests. Made and used in the worker's thread."""
+
+    def __init__(self, engine: "Engine") -> None:
+        from sd_ui.engine.driver import Driver as Courses
+
+        self._engine, self._courses = engine, Courses()
+
+    def add(self, job: str, request: GenerationRequest, delivery: Delivery, done: frozenset[int]) -> None:
+        self._courses.add(job, self._engine.course(request, delivery, done))
+
+    def turn(self) -> list[tuple[str, Event | Exception | None]]:
+        return self._courses.turn()
+
+    def drop(self, job: str) -> None:
+        self._courses.drop(job)
+
+    def facts(self) -> dict[str, str]:
+        return self._engine.manager.facts()
+
+
+def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs) -> OpenDriver:
+    def opened(tell: Callable[[str], None]) -> Driver:
+        tell("Loading PyTorch.")
+        engine = open_engine(settings, models, blobs)
+        if not models.card(EMBEDDED).fault:  # so that the first picture does not wait for it
+            tell("Loading the embedded model.")
+            with engine.manager.lease(ModelChoice()):
+                pass
+        return EngineDriver(engine)
+
+    return opened
+
+
+def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> "Engine":
+    """Imports torch: seconds. Raises BadRequest for a device or dtype that this machine does not have."""
+    from sd_ui.engine.device import choose
+    from sd_ui.engine.generate import Engine
+    from sd_ui.engine.pipeline_manager import PipelineManager
+
+    manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), None)
+    return Engine(manager, blobs)
