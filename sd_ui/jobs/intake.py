@@ -1,0 +1,149 @@
+"""Through the door: a form's values and pictures become a job. Whatever is wrong is said before anything is stored."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from sd_ui.imaging import files, ops
+from sd_ui.imaging.blobs import Blobs
+from sd_ui.imaging.colour import plain
+from sd_ui.jobs.queue import Job, Queue
+from sd_ui.spec import limits as door
+from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.fields import FIELDS, IMAGE
+from sd_ui.spec.limits import Accepted, Limits
+from sd_ui.spec.request import GenerationRequest, ImageRef
+
+PICTURES = tuple(field.name for field in FIELDS.values() if field.kind == IMAGE)
+PLACE_OF = {"init": "image", "mask": "mask", "depth": "depth"}  # a picture's name in a form -> in a Source
+
+
+@dataclass(frozen=True)
+class Given:
+    """A picture as it was given, upright and decoded. ref: where it is kept already."""
+
+    image: Image.Image
+    notes: tuple[str, ...] = ()
+    ref: ImageRef | None = None
+
+    @property
+    def size_only(self) -> ImageRef:
+        """Stands for the picture until everything else is known to be right."""
+        return self.ref or ImageRef("", *self.image.size)
+
+
+class Intake:
+    """models: the cards by name, asked anew each time. Pictures in values are bytes of a file, PIL images or ImageRef."""
+
+    def __init__(self, queue: Queue, blobs: Blobs, models: Callable[[], Mapping[str, ModelCard]], limits: Limits = Limits()) -> None:
+        self._queue, self._blobs, self._models, self._limits = queue, blobs, models, limits
+
+    def read(self, mode: str, values: Mapping[str, Any]) -> Accepted:
+        """The request that these values are, its pictures kept. Raises BadRequest, and has kept nothing then."""
+        accepted, pictures = self._checked(mode, values)
+        return self._kept(accepted, pictures)
+
+    def submit(self, mode: str, values: Mapping[str, Any], owner: str, delivery: Delivery = Delivery(), key: str = "") -> tuple[Job, tuple[str, ...]]:
+        """The job, and what was changed on the way in. The same key and values again are the same job, with the seed that it drew."""
+        check(delivery)
+        if (earlier := self._queue.keyed(owner, key)) and is_random(values.get("seed")):
+            values = {**values, "seed": earlier.request.seed}
+        accepted, pictures = self._checked(mode, values)
+        if not earlier:
+            self._queue.check_room(owner)
+        accepted = self._kept(accepted, pictures)
+        return self._queue.submit(accepted.request, owner, delivery, key), accepted.notes
+
+    # ------------------------------------------------------------ parts
+    def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
+        pictures, notes = self._pictures(mode, values)
+        others = {name: value for name, value in values.items() if name not in PICTURES}
+        accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models(), self._limits)
+        said = (note for given in pictures.values() for note in given.notes)
+        return Accepted(accepted.request, (*notes, *said, *accepted.notes)), pictures
+
+    def _pictures(self, mode: str, values: Mapping[str, Any]) -> tuple[dict[str, Given], list[str]]:
+        """Those that the mode uses, and a word about those that it does not."""
+        pictures: dict[str, Given] = {}
+        notes = []
+        for name in PICTURES:
+            if values.get(name) is None:
+                continue
+            if mode in FIELDS[name].modes:
+                pictures[name] = self._picture(name, values[name])
+            else:
+                notes.append(f"{FIELDS[name].label}: not used in {mode}.")
+        if "mask" in pictures and "init" in pictures:
+            pictures["mask"] = mask_for(pictures["mask"], pictures["init"])
+        return pictures, notes
+
+    def _picture(self, name: str, value: Any) -> Given:
+        match value:
+            case bytes():
+                decoded = files.decode(value, name, self._limits)
+                return Given(decoded.image, labelled(name, decoded.notes))
+            case Image.Image():
+                return self._opened(name, value)
+            case ImageRef():
+                return Given(self._kept_already(name, value), ref=value)
+        raise BadRequest(name, f"is a {type(value).__name__}, not a picture")
+
+    def _opened(self, name: str, value: Image.Image) -> Given:
+        files.check_size(value.size, name, self._limits)
+        try:
+            image, notes = plain(files.upright(value))
+        except files.DAMAGED as error:  # Pillow reads the pixels of an opened file only now
+            raise BadRequest(name, f"is damaged: {error}") from error
+        return Given(image, labelled(name, notes))
+
+    def _kept_already(self, name: str, ref: ImageRef) -> Image.Image:
+        try:
+            return self._blobs.open(ref)
+        except FileNotFoundError as error:
+            raise BadRequest(name, str(error)) from error
+        except BadRequest as error:
+            raise BadRequest(name, error.why) from error
+
+    def _kept(self, accepted: Accepted, pictures: Mapping[str, Given]) -> Accepted:
+        refs = {PLACE_OF[name]: given.ref or self._blobs.put(given.image) for name, given in pictures.items()}
+        return replace(accepted, request=with_pictures(accepted.request, refs))
+
+
+def mask_for(mask: Given, init: Given) -> Given:
+    """Black and white, and of the picture's size."""
+    image, notes = ops.mask_from(mask.image), mask.notes
+    if image.size != init.image.size:
+        was, now = (f"{size[0]}x{size[1]}" for size in (image.size, init.image.size))
+        image, notes = image.resize(init.image.size, Image.Resampling.NEAREST), (*notes, f"Mask: resized from {was} to {now}, the picture's size.")
+    if image.getbbox() is None:
+        raise BadRequest("mask", "nothing to change: no part of it is white. Paint where new content should go")
+    return Given(image, notes)
+
+
+def with_pictures(request: GenerationRequest, refs: Mapping[str, Any]) -> GenerationRequest:
+    if request.source is None:
+        return request
+    return replace(request, source=replace(request.source, **refs))
+
+
+def check(delivery: Delivery) -> None:
+    """Raises BadRequest."""
+    for name, value, known in (("format", delivery.format, FORMATS), ("preview", delivery.preview, PREVIEWS)):
+        if value not in known:
+            raise BadRequest(name, door.unknown(value, known))
+    for name, number, high in (("quality", delivery.quality, 100), ("preview_every", delivery.preview_every, 150)):
+        if type(number) is not int or not 1 <= number <= high:
+            raise BadRequest(name, f"{number!r} is out of range (a whole number from 1 to {high})")
+
+
+def is_random(seed: Any) -> bool:
+    """Whether the door would draw a seed."""
+    return seed is None or str(seed).strip() in ("", "-1", "-1.0")
+
+
+def labelled(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{FIELDS[name].label}: {note}" for note in notes)
