@@ -21,7 +21,7 @@ class NotFinite(ArithmeticError):
 def tensor(image: Image.Image) -> Tensor:
     """RGB -> (1, 3, H, W) float32 in -1..1."""
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None] * 2 - 1
+    return torch.from_numpy(pixels[None].transpose(0, 3, 1, 2)) * 2 - 1  # channels last in memory, as in diffusers: it decides the last bits
 
 
 def encoded(loaded: Loaded, pixels: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import diffusers
 
 from sd_ui.spec.samplers import resolved
 
-DPM = {"algorithm_type": "dpmsolver++", "timestep_spacing": "linspace"}
-SDE = {"algorithm_type": "sde-dpmsolver++", "timestep_spacing": "linspace"}
-LINSPACE = {"timestep_spacing": "linspace"}
+LINSPACE = {"timestep_spacing": "linspace", "steps_offset": 1}  # the offset is for "leading" alone; stock pipelines warn where it is missing
+DPM = {**LINSPACE, "algorithm_type": "dpmsolver++"}
+SDE = {**LINSPACE, "algorithm_type": "sde-dpmsolver++"}
 LEADING = {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}
 
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -26,7 +26,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "DEIS": ("DEISMultistepScheduler", {**LINSPACE, "solver_order": 2}),
     "DDIM": ("DDIMScheduler", {**LEADING, "clip_sample": False}),
     "PLMS": ("PNDMScheduler", {**LEADING, "skip_prk_steps": True}),
-    "LCM": ("LCMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
+    "LCM": ("LCMScheduler", {"steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False}),
 }
 FLAGS = {
     "Uniform": {},

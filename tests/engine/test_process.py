@@ -1,0 +1,381 @@
+"""What Stable Diffusion does, statement by statement, on tiny models with random weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sd_ui.engine import depth, pixels, start, text
+from sd_ui.engine.denoise import Prediction, Step, answered, fast_forward
+from sd_ui.engine.families import sd
+from sd_ui.engine.guidance import guided
+from sd_ui.engine.noise import latent_noise, randomness
+from sd_ui.engine.run import Inputs
+from sd_ui.engine.samplers import table
+from sd_ui.engine.samplers.adapter import SchedulerPlan
+from sd_ui.engine.start import Scene
+from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.samplers import SAMPLERS
+from tests.engine.tiny import CPU, DEPTH, MASK, PICTURE, REF, SEED, SIZE, latents_of, loaded, run_of
+
+BASE = GenerationRequest("a red cat", sampling=Sampling("Euler", steps=6, cfg_scale=4.0), width=SIZE, height=SIZE, seed=SEED)
+INPUTS = Inputs(PICTURE, MASK, DEPTH)
+DETERMINISTIC = [name for name, sampler in SAMPLERS.items() if not sampler.fresh_noise]
+NOISY = [name for name, sampler in SAMPLERS.items() if sampler.fresh_noise]
+
+
+def with_sampler(name: str, steps: int = 6) -> GenerationRequest:
+    return replace(BASE, sampling=replace(BASE.sampling, sampler=name, steps=steps))
+
+
+# ---------------------------------------------------------------- noise and seeds
+def test_512_by_512_pixels_are_a_latent_of_4_by_64_by_64():
+    assert latent_noise(4, 512, 512, randomness(0)).shape == (1, 4, 64, 64)
+    assert latent_noise(4, 768, 512, randomness(0)).shape == (1, 4, 64, 96)
+
+
+def test_the_seed_alone_fixes_the_noise_in_float32_on_the_cpu():
+    first, again, other = (latent_noise(4, 512, 512, randomness(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert first.dtype == torch.float32 and first.device.type == "cpu"
+    assert first[0, 0, 0, :3].tolist() == [-1.5255959033966064, -0.7502318024635315, -0.6539809107780457]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_same_seed_is_the_same_latent_on_any_device():
+    assert torch.equal(latent_noise(4, 512, 512, randomness(5)).to("cuda").cpu(), latent_noise(4, 512, 512, randomness(5)))
+
+
+def test_noise_does_not_depend_on_threads_or_on_the_global_generator():
+    want = latent_noise(4, 256, 256, randomness(3))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        torch.manual_seed(99)
+        assert torch.equal(latent_noise(4, 256, 256, randomness(3)), want)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_same_request_gives_the_same_latents_and_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    model = loaded()
+    assert torch.equal(latents_of(run_of(model, BASE)), latents_of(run_of(model, BASE)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_picture_i_of_a_batch_is_the_picture_of_seed_plus_i(name):
+    request, model = replace(with_sampler(name), count=3), loaded()
+    run = run_of(model, request)
+    alone = run_of(model, replace(request, seed=SEED + 2, count=1))
+    assert torch.equal(latents_of(run, 2), latents_of(alone))
+    assert not torch.equal(latents_of(run, 1), latents_of(run, 2))
+
+
+def test_the_largest_seed_is_followed_by_the_smallest():
+    assert replace(BASE, seed=2**64 - 1).seed_of(1) == 0
+
+
+# ---------------------------------------------------------------- guidance
+def test_guidance_is_uncond_plus_scale_times_the_difference():
+    uncond, cond = torch.randn(2, 1, 4, 8, 8)
+    for scale in (-2.0, 0.0, 1.0, 7.5, 30.0):
+        said = guided(uncond, cond, scale)
+        assert torch.equal(said.guided, uncond + scale * (cond - uncond))
+        assert said.cond is cond and said.uncond is uncond
+    assert torch.equal(guided(uncond, cond, 0.0).guided, uncond)
+
+
+@pytest.mark.parametrize(("cfg_scale", "rows"), [(1.0, 1), (4.0, 2), (0.0, 2)])
+def test_cfg_1_runs_no_unconditional_pass(cfg_scale, rows):
+    model, seen = loaded(), []
+    hook = model.unet.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    try:
+        latents_of(run_of(model, replace(BASE, sampling=replace(BASE.sampling, cfg_scale=cfg_scale))))
+    finally:
+        hook.remove()
+    assert seen == [rows] * BASE.sampling.steps
+
+
+def test_cfg_0_ignores_the_prompt_and_the_negative_prompt_counts_elsewhere():
+    model = loaded()
+
+    def latents(prompt, negative, scale):
+        return latents_of(run_of(model, replace(BASE, prompt=prompt, negative_prompt=negative, sampling=replace(BASE.sampling, cfg_scale=scale))))
+
+    assert torch.equal(latents("a cat", "", 0.0), latents("a dog", "", 0.0))
+    assert not torch.equal(latents("a cat", "", 4.0), latents("a dog", "", 4.0))
+    assert not torch.equal(latents("a cat", "", 4.0), latents("a cat", "house", 4.0))
+    assert torch.equal(latents("a cat", "", 1.0), latents("a cat", "house", 1.0))
+
+
+# ---------------------------------------------------------------- text
+def test_a_prompt_is_77_tokens_times_the_width():
+    model = loaded()
+    assert text.embedding(model, "a photo of a red cat", 1, 1).shape == (1, 77, model.text_encoder.config.hidden_size)
+
+
+def test_clip_skip_1_is_the_encoders_own_output():
+    model = loaded()
+    ids = model.tokenizer("a red cat", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    assert torch.equal(text.embedding(model, "a red cat", 1, 1), model.text_encoder(ids).last_hidden_state)
+
+
+@pytest.mark.parametrize("skip", [1, 2, 3])
+def test_clip_skip_n_takes_the_nth_last_layer(skip):
+    """The reference cuts the layers off and runs what is left."""
+    model = loaded()
+    encoder = model.text_encoder
+    layers = encoder.encoder.layers
+    ids = model.tokenizer("a red cat", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    want = text.embedding(model, "a red cat", skip, 1)
+    encoder.encoder.layers = layers[: len(layers) - (skip - 1)]
+    try:
+        assert torch.equal(encoder(ids).last_hidden_state, want)
+    finally:
+        encoder.encoder.layers = layers
+
+
+def test_more_clip_skip_than_layers_is_said():
+    run = run_of(loaded(), replace(BASE, model=ModelChoice(clip_skip=9)))
+    assert run.notes() == ("Clip skip 9 was taken as 3: the text encoder has 3 layers.",)
+
+
+def test_a_long_prompt_is_cut_into_chunks_and_the_negative_keeps_up():
+    model = loaded()
+    words = text.TextEncoder().encode(model, "cat " * 100, "dog", 1, 4.0)
+    assert words.cond.shape == words.uncond.shape == (1, 154, 32)
+    assert torch.equal(words.cond[:, :77], text.embedding(model, "cat " * 75, 1, 1))
+    assert torch.equal(words.uncond[:, 77:], text.embedding(model, "", 1, 1))
+
+
+def test_an_embedding_is_computed_once():
+    model, seen, encoder = loaded(), [], text.TextEncoder()
+    hook = model.text_encoder.register_forward_pre_hook(lambda *_: seen.append(1))
+    try:
+        for _ in range(3):
+            encoder.encode(model, "a cat", "", 1, 4.0)
+    finally:
+        hook.remove()
+    assert len(seen) == 2
+
+
+# ---------------------------------------------------------------- samplers
+class Recorder:
+    """A model that remembers what it said; with a tape it could be asked for nothing more."""
+
+    def __init__(self, predict):
+        self.predict, self.tape = predict, []
+
+    def __call__(self, latents, t):
+        self.tape.append(self.predict(latents, t))
+        return self.tape[-1]
+
+
+def sampled(name: str, schedule: str = "Automatic", steps: int = 6):
+    """-> (a function that makes the sampling anew, the model)"""
+    model = loaded()
+    words = text.TextEncoder().encode(model, "a red cat", "", 1, 4.0)
+    predict = sd.predict(model.unet, words, 4.0)
+
+    def again():
+        plan = SchedulerPlan(table.scheduler(name, schedule, model.scheduler_config), steps, steps, CPU.device)
+        source = randomness(SEED)
+        return plan.sample(start.begin(plan, Scene(), latent_noise(4, SIZE, SIZE, source), 1.0), source)
+
+    return again, predict
+
+
+def run_to_the_end(steps):
+    told = []
+    try:
+        while True:
+            told.append(next(steps))
+    except StopIteration as end:
+        return told, end.value
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_recorded_tape_fast_forwards_every_sampler_bit_for_bit(name):
+    again, predict = sampled(name)
+    recorder = Recorder(predict)
+    steps, want = run_to_the_end(answered(again(), recorder))
+    for k in range(len(recorder.tape)):
+        fresh = again()
+        ask = fast_forward(fresh, recorder.tape[:k])
+        rest, got = run_to_the_end(answered(fresh, predict, ask))
+        assert torch.equal(got, want), f"after {k} predictions"
+        assert len(rest) == len(steps) - k
+    assert torch.equal(fast_forward(again(), recorder.tape), want)
+
+
+def draws(name: str) -> list[bool]:
+    """Whether each step of a run took something from the run's randomness."""
+    _, predict = sampled(name)
+    plan = SchedulerPlan(table.scheduler(name, "Automatic", loaded().scheduler_config), 6, 6, CPU.device)
+    source = randomness(SEED)
+    begun = start.begin(plan, Scene(), latent_noise(4, SIZE, SIZE, source), 1.0)
+    before, drew = source.get_state(), []
+    for _ in answered(plan.sample(begun, source), predict):
+        drew.append(not torch.equal(source.get_state(), before))
+        before = source.get_state()
+    return drew
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", NOISY)
+def test_ancestral_samplers_draw_fresh_seeded_noise_each_step(name):
+    drew = draws(name)
+    assert sum(drew) >= 5 and all(drew[1:-1:2] if name == "DPM2 a" else drew[:-1])
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_the_other_samplers_draw_no_noise_but_the_first(name):
+    assert not any(draws(name))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_steps_follow_the_noise_schedule_down(name):
+    again, predict = sampled(name)
+    steps, _ = run_to_the_end(answered(again(), predict))
+    sigmas = [step.sigma for step in steps]
+    assert [step.index for step in steps] == sorted(step.index for step in steps)
+    assert steps[0].index == 1 and steps[-1].index == steps[-1].total
+    from_the_top = table.SCHEDULERS[name][1].get("timestep_spacing") != "leading"
+    assert (14 if from_the_top else 5) < sigmas[0] < 15 and sigmas[-1] < 2
+    firsts = [round(next(step.sigma for step in steps if step.index == i), 4) for i in sorted({step.index for step in steps})]
+    assert firsts == sorted(firsts, reverse=True)
+
+
+def test_the_sigmas_of_karras_are_those_of_the_paper():
+    """Karras et al. 2022, eq. 5, rho 7, between the ends of the model's own schedule."""
+    model = loaded()
+    scheduler = table.scheduler("Euler", "Karras", model.scheduler_config)
+    scheduler.set_timesteps(10)
+    low, high = 0.0291675, 14.6146
+    ramp = np.linspace(0, 1, 10)
+    want = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+    assert scheduler.sigmas[:-1].numpy() == pytest.approx(want, rel=1e-3)
+
+
+def perfect(clean: torch.Tensor, prediction_type: str, space: str):
+    """A model that knows the answer: from the noise level it says just what leads to `clean`."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    kept = torch.cumprod(1 - betas, 0)
+
+    def predict(x, t):
+        where = float(t)
+        low = int(where)
+        part = where - low
+        level = kept[low].log() * (1 - part) + kept[min(low + 1, 999)].log() * part
+        a, s = level.exp().sqrt().float(), (1 - level.exp()).sqrt().float()
+        noise = (x - a * clean) / s
+        out = noise if prediction_type == "epsilon" else a * noise - s * clean
+        return Prediction(out, out)
+
+    return predict
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_predicted_clean_latent_is_right_for_every_sampler(name, prediction_type):
+    facts = {**loaded().scheduler_config, "prediction_type": prediction_type}
+    clean = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    plan = SchedulerPlan(table.scheduler(name, "Uniform" if "Uniform" in SAMPLERS[name].schedules else "Automatic", facts), 12, 12, CPU.device)
+    source = randomness(0)
+    begun = start.begin(plan, Scene(), latent_noise(4, SIZE, SIZE, source), 1.0)
+    steps, last = run_to_the_end(answered(plan.sample(begun, source), perfect(clean, prediction_type, name)))
+    for step in steps:
+        assert (step.denoised - clean).abs().max() < 0.08 * max(1.0, step.sigma), (step.index, step.sigma)
+    assert (last - clean).abs().max() < 0.3
+
+
+# ---------------------------------------------------------------- pictures as input
+def test_steps_of_a_denoising_strength():
+    assert [start.steps_to_run(20, s) for s in (0, 0.001, 0.3, 0.5, 0.75, 0.999, 1)] == [0, 1, 6, 10, 15, 20, 20]
+    assert start.steps_to_run(50, 0.58) == 29
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_strength_1_is_txt2img_of_the_same_seed(name):
+    model, request = loaded(), with_sampler(name)
+    from_picture = replace(request, source=ImageToImage(REF, 1.0))
+    assert torch.equal(latents_of(run_of(model, from_picture, INPUTS)), latents_of(run_of(model, request)))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_less_strength_keeps_more_of_the_picture(name):
+    model = loaded()
+    clean = pixels.encoded(model, pixels.tensor(PICTURE))
+    far = []
+    for strength in (0.2, 0.9):
+        plan = SchedulerPlan(table.scheduler(name, "Automatic", model.scheduler_config), 10, start.steps_to_run(10, strength), CPU.device)
+        noise = latent_noise(4, SIZE, SIZE, randomness(SEED))
+        far.append((plan.noised(clean, noise) - clean).std().item())
+    assert far[0] < far[1]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_held_part_of_a_latent_comes_out_clean(name):
+    model = loaded()
+    run = run_of(model, replace(with_sampler(name), source=Inpaint(REF, REF, 0.6)), INPUTS)
+    latents = latents_of(run)
+    outside = (run.scene.held_mask == 0).expand_as(latents)
+    assert torch.equal(latents[outside], run.scene.clean[outside])
+    assert not torch.equal(latents, run.scene.clean)
+
+
+def test_one_masked_pixel_frees_its_latent_cell():
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[0, 0, 13, 50] = 1
+    cells = start.latent_mask(mask)
+    assert cells.sum() == 1 and cells[0, 0, 1, 6] == 1
+
+
+def test_depth_is_an_extra_channel_between_minus_1_and_1():
+    plane = depth.plane(DEPTH * 40 + 3, SIZE, SIZE)
+    assert plane.shape == (1, 1, 8, 8) and plane.min() == -1 and plane.max() == 1
+
+
+def test_a_flat_depth_map_makes_no_nan():
+    assert torch.equal(depth.plane(torch.full((64, 64), 0.4), SIZE, SIZE), torch.zeros(1, 1, 8, 8))
+    run = run_of(loaded(5), replace(BASE, source=DepthToImage(REF, REF, 0.7)), Inputs(PICTURE, depth=torch.ones(SIZE, SIZE)))
+    assert latents_of(run).isfinite().all()
+
+
+def test_depth_reaches_the_model_at_every_strength():
+    model = loaded(5)
+    flat, slope = torch.ones(SIZE, SIZE), torch.linspace(0, 1, SIZE).expand(SIZE, SIZE)
+    for strength in (0.5, 1.0):
+        request = replace(BASE, source=DepthToImage(REF, REF, strength))
+        got = [latents_of(run_of(model, request, Inputs(PICTURE, depth=plane))) for plane in (flat, slope)]
+        assert not torch.equal(*got)
+
+
+def test_what_the_vae_encodes_it_decodes_to_the_same_size():
+    model = loaded()
+    wide = Image.fromarray(np.random.RandomState(1).randint(0, 255, (72, 128, 3), np.uint8))
+    latents = pixels.encoded(model, pixels.tensor(wide))
+    assert latents.shape == (1, 4, 9, 16) and latents.is_contiguous() and latents.dtype == torch.float32
+    assert pixels.decoded(model, latents).size == (128, 72)
+
+
+def test_numbers_that_are_not_finite_are_an_error_and_not_a_black_picture():
+    with pytest.raises(pixels.NotFinite, match="float32"):
+        pixels.decoded(loaded(), torch.full((1, 4, 8, 8), torch.nan))
+
+
+def test_steps_are_values_and_say_where_they_stand():
+    again, predict = sampled("Euler", steps=4)
+    with torch.inference_mode():
+        steps, _ = run_to_the_end(answered(again(), predict))
+    assert all(isinstance(step, Step) for step in steps)
+    assert [(step.index, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
