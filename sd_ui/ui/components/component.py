@@ -1,0 +1,73 @@
+"""How our own components are made: markup from static/<name>.html, behaviour from static/<name>.js, a JSON value between them and Python."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gradio as gr
+
+STATIC = Path(__file__).parent.parent / "static"
+
+
+def static(name: str) -> str:
+    return (STATIC / name).read_text("utf-8")
+
+
+class Component(gr.HTML):
+    """Whatever a user wrote reaches the document by textContent only: the markup is fixed, and the value is never put into it."""
+
+    files: ClassVar[str]
+
+    def __init__(self, value: Any = None, **kwargs: Any) -> None:
+        markup, script = static(f"{self.files}.html"), static(f"{self.files}.js")
+        super().__init__(value=value, html_template=markup, js_on_load=script, apply_default_css=False, **kwargs)
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+    def postprocess(self, value: Any) -> Any:
+        return value
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+
+class Viewer(Component):
+    """The large picture: every step of a running job, its progress, and the picture that a person chose. Values: `ui.views`."""
+
+    files = "viewer"
+
+
+class Results(Component):
+    """Thumbnails of one's own pictures. {"pictures": [{id, seed, width, height}], "more": bool}"""
+
+    files = "results"
+
+
+class QueuePanel(Component):
+    """One's own jobs that wait or run. {"jobs": [{id, number, state, text, note}]}"""
+
+    files = "queue"
+
+
+class Message(Component):
+    """What was wrong with what was asked, or what was changed on the way in. {"kind": "error" | "note", "field", "text"} or None."""
+
+    files = "message"
+
+
+class EngineLine(Component):
+    """{"phase": "starting" | "ready" | "failed", "text", "facts": {name: text}}"""
+
+    files = "engine"
+
+
+class About(Component):
+    """What a model is and can draw. {"title", "text", "examples": [text], "hint"}"""
+
+    files = "about"
+
+
+class DepthMap(Component):
+    """The depth map that the last run used. {"src": data-URI} or None."""
+
+    files = "depth_map"

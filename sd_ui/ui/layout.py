@@ -1,0 +1,159 @@
+"""What stands where on the page. It makes widgets and hands them on by name; what they do is `page`'s business."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from sd_ui.services import Services
+from sd_ui.spec.request import EMBEDDED
+from sd_ui.spec.samplers import AUTOMATIC
+from sd_ui.ui import form, views
+from sd_ui.ui.components.component import About, DepthMap, EngineLine, Message, QueuePanel, Results, Viewer
+from sd_ui.ui.form import Widgets, widget
+from sd_ui.ui.tabs import modes
+from sd_ui.ui.tabs.png_info import PngInfo, png_info
+
+TITLE = "<h1 class='brand'><span class='brand-mark' aria-hidden='true'></span>SD UI</h1>"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """shared: widgets by the names of `spec.fields`; own: those of each mode; delivery: how a result is saved and previewed."""
+
+    shared: Widgets
+    own: dict[str, Widgets]
+    delivery: Widgets
+    tabs: gr.Tabs
+    tab: dict[str, gr.Tab]
+    mode: gr.State
+    chosen: gr.State
+    asked: gr.State
+    seen: gr.State
+    go: gr.Button
+    cancel: gr.Button
+    message: Message
+    engine: EngineLine
+    about: About
+    token_counts: dict[str, gr.HTML]
+    buttons: dict[str, gr.Button]
+    ratios: dict[str, gr.Button]
+    viewer: Viewer
+    text: gr.Textbox
+    queue: QueuePanel
+    results: Results
+    depth_map: DepthMap
+    png_info: PngInfo
+
+    @property
+    def fields(self) -> Widgets:
+        """Every widget whose value is part of a request, as a handler's arguments: a mode's own are called <mode>_<name>."""
+        own = {f"{mode}_{name}": widget for mode, widgets in self.own.items() for name, widget in widgets.items()}
+        return self.shared | own
+
+    @property
+    def page(self) -> int:
+        """How many further thumbnails are shown at a time."""
+        return PAGE
+
+    @property
+    def kept(self) -> Widgets:
+        return self.fields | self.delivery
+
+
+def lay_out(services: Services) -> Layout:
+    buttons: dict[str, gr.Button] = {}
+    with gr.Row(elem_id="top"):
+        gr.HTML(TITLE, elem_id="brand")
+        engine = EngineLine(views.engine(services.worker.state), elem_id="engine")
+        buttons["colours"] = gr.Button("Light / dark", size="sm", elem_id="colours", elem_classes="quiet", min_width=90)
+    with gr.Row(elem_id="main", equal_height=False):
+        with gr.Column(scale=5, elem_id="left", min_width=330):
+            shared, token_counts = prompts()
+            with gr.Row(elem_id="actions"):
+                go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
+                cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            message = Message(elem_id="message")
+            about = About(elem_id="about")
+            tabs, tab, own, depth_map, info = mode_tabs()
+            shared |= settings(services, buttons)
+            ratios = {ratio: buttons[ratio] for ratio in form.RATIOS}
+            with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
+                delivery = form.delivery_widgets(services.settings)
+        with gr.Column(scale=7, elem_id="right", min_width=330):
+            viewer = Viewer(elem_id="viewer")
+            with gr.Accordion("Parameters of the picture above", open=False, elem_id="parameters"):
+                text = gr.Textbox(show_label=False, lines=4, max_lines=14, interactive=False, buttons=["copy"], elem_id="infotext", placeholder="Choose a result.")
+            queue = QueuePanel(elem_id="queue")
+            results = Results(elem_id="results")
+    state = gr.State("txt2img"), gr.State(""), gr.State(PAGE), gr.State("")
+    return Layout(shared, own, delivery, tabs, tab, *state, go, cancel, message, engine, about, token_counts, buttons, ratios, viewer, text, queue, results,
+                  depth_map, info)  # fmt: skip
+
+
+PAGE = 24  # thumbnails at first, and further ones at a time
+
+
+def prompts() -> tuple[Widgets, dict[str, gr.HTML]]:
+    widgets, counts = {}, {}
+    for name, lines, hint in (("prompt", 3, "What should the picture show?"), ("negative_prompt", 1, "What should it not show?")):
+        with gr.Group(elem_classes="prompt-group"):
+            counts[name] = gr.HTML("", elem_id=f"tokens-{name}", elem_classes="token-count")
+            widgets[name] = widget(name, lines=lines, max_lines=12, placeholder=hint, autofocus=name == "prompt")
+    return widgets, counts
+
+
+def mode_tabs() -> tuple[gr.Tabs, dict[str, gr.Tab], dict[str, Widgets], DepthMap, PngInfo]:
+    tab, own = {}, {}
+    with gr.Tabs(selected="txt2img", elem_id="modes") as tabs:
+        for mode, title in views.MODES.items():
+            with gr.Tab(title, id=mode) as tab[mode]:
+                own[mode] = modes.TABS[mode]()
+                if mode == "depth2img":
+                    depth_map = modes.depth_shown()
+        with gr.Tab("PNG info", id="png_info") as tab["png_info"]:
+            info = png_info()
+    return tabs, tab, own, depth_map, info
+
+
+def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
+    cards = services.models.cards()
+    best = form.best(cards[EMBEDDED].defaults) if EMBEDDED in cards else {}
+    widgets: Widgets = {}
+
+    def add(name: str, **more: object) -> None:
+        widgets[name] = widget(name, **({"value": best[name]} if name in best else {}) | more)
+
+    with gr.Group(elem_classes="settings"):
+        with gr.Row(elem_id="model-row", equal_height=False):
+            add("model", choices=form.names(cards, "checkpoint"), value=EMBEDDED, scale=5)
+            buttons["refresh"] = gr.Button("⟳", size="sm", elem_id="refresh", elem_classes="icon", min_width=42, scale=0)
+        vaes = form.names(cards, "vae")
+        add("vae", choices=[AUTOMATIC, *vaes], value=AUTOMATIC, visible=bool(vaes))
+        with gr.Row(equal_height=False):
+            add("sampler", min_width=140)
+            add("schedule", choices=form.schedules(best.get("sampler", "")), min_width=140)
+        with gr.Row(equal_height=False):
+            add("steps", min_width=140)
+            add("cfg_scale", min_width=140)
+    with gr.Group(elem_classes="settings"):
+        with gr.Row(elem_id="ratios", equal_height=True):
+            for ratio in form.RATIOS:
+                buttons[ratio] = gr.Button(ratio, size="sm", elem_classes="quiet", min_width=44)
+            buttons["swap"] = gr.Button("⇄ Swap", size="sm", elem_id="swap", elem_classes="quiet", min_width=64)
+        with gr.Row(equal_height=False):
+            add("width", min_width=140)
+            add("height", min_width=140)
+    with gr.Group(elem_classes="settings"):
+        with gr.Row(elem_id="seed-row", equal_height=False):
+            add("seed", scale=5, min_width=150)
+            buttons["random"] = gr.Button("Random", size="sm", elem_id="random", elem_classes="quiet", min_width=72, scale=0)
+            buttons["reuse"] = gr.Button("Reuse", size="sm", elem_id="reuse", elem_classes="quiet", min_width=72, scale=0)
+        with gr.Row(equal_height=False):
+            add("batch_count", min_width=140)
+            add("clip_skip", min_width=140)
+    return widgets
+
+
+def folder_of_models(services: Services) -> str:
+    return str(Path(services.settings.models_dir[0]))

@@ -1,0 +1,12 @@
+"""Who asks: everything that a person made is found by this."""
+
+import gradio as gr
+
+from sd_ui.jobs.owners import owner_of
+
+COOKIE = "sdui_owner"  # the guard sets it for every browser; without a guard, a script has none
+
+
+def owner(request: gr.Request) -> str:
+    """The same for every tab and every visit of a browser; of a client without cookies, the same for its session."""
+    return owner_of(request.cookies.get(COOKIE) or f"session {request.session_hash}")

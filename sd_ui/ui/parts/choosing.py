@@ -1,0 +1,112 @@
+"""What one choice means for the others: a model brings its best settings, a sampler its schedules, a ratio its sizes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from sd_ui.services import Services
+from sd_ui.spec.cards import Defaults, ModelCard
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.samplers import AUTOMATIC
+from sd_ui.ui import form, views
+from sd_ui.ui.layout import Layout, folder_of_models
+from sd_ui.ui.owner import owner
+from sd_ui.ui.parts.quiet import EACH, HIDDEN, LAST, QUIET
+
+Updates = dict[Any, Any]
+PAUSE = "async (...values) => { await new Promise((done) => setTimeout(done, 250)); return values; }"  # of typing, before tokens are counted
+COLOURS = "() => { const dark = document.body.classList.toggle('dark'); localStorage.setItem('sdui.colours', dark ? 'dark' : 'light'); }"
+SWAP = "(width, height) => [height, width]"
+
+
+def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
+    shared = layout.shared
+    models(services, layout, page)
+    sizes(services, layout)
+    seeds(services, layout)
+    counting(services, layout)
+    for mode, tab in layout.tab.items():
+        tab.select(lambda mode=mode: (mode, gr.Button(interactive=mode in views.MODES)), None, [layout.mode, layout.go], **LAST)
+    shared["sampler"].change(matching, [shared["sampler"], shared["schedule"]], shared["schedule"], **LAST)
+    layout.about.example(example, None, shared["prompt"], **EACH)
+    layout.buttons["colours"].click(None, None, None, js=COLOURS, api_visibility="private")
+
+
+def example(event: gr.EventData) -> str:
+    return str(event.text)
+
+
+def matching(sampler: str, schedule: str) -> gr.Dropdown:
+    choices = form.schedules(sampler)
+    return gr.Dropdown(choices=choices, value=schedule if schedule in choices else AUTOMATIC)
+
+
+# ---------------------------------------------------------------- models
+def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
+    shared = layout.shared
+    best = {name: shared[name] for name in form.best(Defaults())}
+
+    def chosen(model: str, negative_prompt: str) -> Any:
+        card = services.models.cards().get(model)
+        if card is None or card.fault:
+            return gr.skip()
+        values = form.best(card.defaults)
+        values["negative_prompt"] = negative_prompt or values["negative_prompt"]  # what a person wrote is theirs
+        schedule = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values["schedule"])
+        return {best[name]: value for name, value in values.items()} | {shared["schedule"]: schedule}
+
+    def told(model: str) -> views.View:
+        return views.about(services.models.cards().get(model), folder_of_models(services))
+
+    def refreshed(model: str, vae: str) -> Updates:
+        services.models.refresh()
+        return listed(services.models.cards(), model, vae)
+
+    def listed(cards: Mapping[str, ModelCard], model: str, vae: str) -> Updates:
+        vaes = [AUTOMATIC, *form.names(cards, "vae")]
+        return {
+            shared["model"]: gr.Dropdown(choices=form.names(cards, "checkpoint"), value=model),
+            shared["vae"]: gr.Dropdown(choices=vaes, value=vae, visible=len(vaes) > 1),
+        }
+
+    shared["model"].input(chosen, [shared["model"], shared["negative_prompt"]], list(best.values()), **LAST)
+    gr.on([page.load, shared["model"].change], told, shared["model"], layout.about, **LAST)
+    layout.buttons["refresh"].click(refreshed, [shared["model"], shared["vae"]], [shared["model"], shared["vae"]], **HIDDEN)
+
+
+# ---------------------------------------------------------------- size and seed
+def sizes(services: Services, layout: Layout) -> None:
+    width, height = layout.shared["width"], layout.shared["height"]
+
+    def of_ratio(ratio: str, model: str) -> tuple[int, int]:
+        card = services.models.cards().get(model)
+        return form.shaped(ratio, card.defaults if card else Defaults())
+
+    for ratio, button in layout.ratios.items():
+        button.click(lambda model, ratio=ratio: of_ratio(ratio, model), layout.shared["model"], [width, height], **EACH)
+    layout.buttons["swap"].click(None, [width, height], [width, height], js=SWAP, api_visibility="private")
+
+
+def seeds(services: Services, layout: Layout) -> None:
+    def reuse(chosen: str, seed: str, request: gr.Request) -> str:
+        mine = owner(request)
+        picture = services.gallery.get(chosen, mine) or next(iter(services.gallery.pictures(mine, 1)), None)
+        return seed if picture is None else str(picture.seed)
+
+    seed = layout.shared["seed"]
+    layout.buttons["random"].click(None, None, seed, js="() => '-1'", api_visibility="private")
+    layout.buttons["reuse"].click(reuse, [layout.chosen, seed], seed, **QUIET)
+
+
+# ---------------------------------------------------------------- tokens
+def counting(services: Services, layout: Layout) -> None:
+    def counted(model: str, text: str) -> str:
+        try:
+            return views.tokens(services.models.tokens(model, text)) if text else ""
+        except BadRequest:  # a model that cannot count: Generate says what is wrong with it
+            return ""
+
+    for name, shown in layout.token_counts.items():
+        text, model = layout.shared[name], layout.shared["model"]
+        gr.on([text.change, model.change], counted, [model, text], shown, js=PAUSE, **LAST)

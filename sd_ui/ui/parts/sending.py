@@ -1,0 +1,62 @@
+"""A result's parameters go back into the form, and the result itself to another tab."""
+
+from typing import Any
+
+import gradio as gr
+
+from sd_ui.imaging import infotext
+from sd_ui.imaging.record import Metadata
+from sd_ui.services import Services
+from sd_ui.ui import form, pictures, views
+from sd_ui.ui.components.pictures import result_of
+from sd_ui.ui.layout import Layout
+from sd_ui.ui.owner import owner
+from sd_ui.ui.parts.quiet import EACH
+from sd_ui.ui.watching import Watcher
+
+Updates = dict[Any, Any]
+
+
+def wire(services: Services, layout: Layout) -> None:
+    def act(asked: int, event: gr.EventData, request: gr.Request) -> Updates:
+        mine, picture = owner(request), str(event.id)
+        if event.act == "delete":
+            services.gallery.delete(picture, mine)
+            return Watcher(services, layout, mine, asked).opened()
+        return sent(services, layout, mine, picture, None if event.act == "use" else str(event.act))
+
+    outputs = [*layout.fields.values(), layout.tabs, layout.mode, layout.message, layout.viewer, layout.text, layout.results, layout.queue]
+    layout.viewer.act(act, layout.asked, [*outputs, layout.cancel, layout.engine, layout.seen], **EACH)
+
+
+def sent(services: Services, layout: Layout, mine: str, picture: str, target: str | None) -> Updates:
+    """target: the tab that gets the picture itself as its start; None: everything goes back to where it came from."""
+    found = pictures.metadata(services, mine, picture)
+    if found is None:
+        return {layout.message: {"kind": "error", "field": "", "text": "This picture is no longer there."}}
+    mode, values, notes = said(services, mine, found)
+    if target in views.MODES and target is not None:
+        values, mode = {name: value for name, value in values.items() if name in form.SHARED} | {"init": result_of(picture)}, target
+    return filled(layout, mode, values) | {layout.message: views.noted(notes)}
+
+
+def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """Mode, values by field, and notes: from our own record where there is one, else as far as the text tells."""
+    if found.record is None:
+        reading = infotext.values(found.infotext)
+        return reading.mode, reading.values, reading.notes
+    made = found.record
+    values = form.written(made.request, made.seed)
+    plain = {name: value for name, value in values.items() if not form.is_picture(name)}
+    given = pictures.inputs(services, mine, made)
+    lacks = made.request.source is not None and "init" not in given
+    return made.request.mode, plain | given, ("Its input pictures are not on this server: open them again.",) if lacks else ()
+
+
+def filled(layout: Layout, mode: str, values: dict[str, Any]) -> Updates:
+    """Widgets that get these values, and the tab that is shown."""
+    widgets = layout.shared | layout.own[mode]
+    updates = {widgets[name]: value for name, value in values.items() if name in widgets}
+    if "sampler" in values:
+        updates[layout.shared["schedule"]] = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values.get("schedule"))
+    return updates | {layout.tabs: gr.Tabs(selected=mode), layout.mode: mode}

@@ -1,0 +1,49 @@
+"""The four ways to start a picture, a tab each. A tab holds only what its mode needs besides the shared settings."""
+
+from collections.abc import Callable
+
+import gradio as gr
+
+from sd_ui.ui.components.component import DepthMap
+from sd_ui.ui.components.pictures import MaskCanvas, PictureInput
+from sd_ui.ui.form import Widgets, of_mode
+
+
+def txt2img() -> Widgets:
+    gr.HTML("<p class='tab-note'>A picture from words alone: noise becomes what the prompt says.</p>")
+    return {}
+
+
+def img2img() -> Widgets:
+    gr.HTML("<p class='tab-note'>Your picture, redone after the prompt. Denoising strength says how much of it changes.</p>")
+    init = PictureInput(elem_id="img2img-init")
+    return {"init": init} | strength_and_fit("img2img")
+
+
+def inpaint() -> Widgets:
+    gr.HTML("<p class='tab-note'>Paint over what should change. Everything else stays, pixel for pixel.</p>")
+    init = MaskCanvas(elem_id="inpaint-init")
+    return {"init": init} | strength_and_fit("inpaint") | {"mask_blur": of_mode("inpaint", "mask_blur")}
+
+
+def depth2img() -> Widgets:
+    gr.HTML("<p class='tab-note'>A new picture with the depth of yours: what was near stays near.</p>")
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=160):
+            gr.HTML("<p class='tab-label'>Picture</p>")
+            init = PictureInput(elem_id="depth2img-init")
+        with gr.Column(min_width=160):
+            gr.HTML("<p class='tab-label'>Depth map of your own <small>optional; bright is near</small></p>")
+            depth = PictureInput(elem_id="depth2img-depth")
+    return {"init": init, "depth": depth} | strength_and_fit("depth2img")
+
+
+def depth_shown() -> DepthMap:
+    return DepthMap(elem_id="depth-map")
+
+
+def strength_and_fit(mode: str) -> Widgets:
+    return {name: of_mode(mode, name) for name in ("strength", "resize")}
+
+
+TABS: dict[str, Callable[[], Widgets]] = {"txt2img": txt2img, "img2img": img2img, "inpaint": inpaint, "depth2img": depth2img}

@@ -1,0 +1,99 @@
+"""What the components show, as plain values: of an event, a picture, a job, a model. No widgets, no waiting."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.events import Cancelled, Done, Drawn, Event, Failed, Loading, Mapped, Stepped
+
+View = dict[str, Any]
+MODES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "depth2img": "Depth"}
+HINT = "Any Stable Diffusion 1.x checkpoint (.safetensors) or diffusers folder can be used too: put it into {folder} and press the refresh button."
+PROMPT_CHARACTERS = 120  # of a prompt in the queue panel
+
+
+def idle(picture: Any = None) -> View:
+    return {"state": "idle", "shown": None if picture is None else picture_view(picture)}
+
+
+def waiting(job: Any, before: int, state: Any) -> View:
+    """state: of the engine. before: how many jobs, whosever they are, come first."""
+    text = f"Waiting for {before} job{'s' if before > 1 else ''} before this one" if before else "Next in line"
+    return {"state": "waiting", "job": job.id, "text": text if state.phase == "ready" else f"Waiting for the engine: {state.text}"}
+
+
+def of_event(job: Any, event: Event, picture: Any = None) -> View | None:
+    """None where the event is not for the large picture. picture: the last finished one of the job."""
+    shown = {"job": job.id, "shown": None if picture is None else picture_view(picture)}
+    match event:
+        case Loading(what):
+            return shown | {"state": "loading", "text": f"Loading {what}"}
+        case Stepped():
+            return {"state": "running", "job": job.id, "src": jpeg(event.preview), **progress(event)}
+        case Done(_, notes):
+            return shown | {"state": "done", "text": " ".join(notes)}
+        case Failed(reason):
+            return shown | {"state": "failed", "text": reason}
+        case Cancelled():
+            return shown | {"state": "cancelled", "text": "Cancelled"}
+        case Mapped() | Drawn():
+            return None
+
+
+def progress(event: Stepped) -> View:
+    names = ("index", "total", "picture", "count", "elapsed", "remaining")
+    return {name: getattr(event, name) for name in names}
+
+
+def jpeg(preview: bytes | None) -> str | None:
+    return None if preview is None else "data:image/jpeg;base64," + base64.b64encode(preview).decode()
+
+
+def depth_map(event: Mapped) -> View:
+    return {"src": "data:image/png;base64," + base64.b64encode(event.png).decode()}
+
+
+def picture_view(picture: Any) -> View:
+    return {"id": picture.id, "job": picture.job, "seed": str(picture.seed), "width": picture.width, "height": picture.height}
+
+
+def results(pictures: Sequence[Any], asked: int) -> View:
+    return {"pictures": [picture_view(picture) for picture in pictures], "more": len(pictures) >= asked}
+
+
+def queue(jobs: Sequence[Any]) -> View:
+    return {"jobs": [job_view(job) for job in jobs]}
+
+
+def job_view(job: Any) -> View:
+    request = job.request
+    prompt = " ".join(request.prompt.split())[:PROMPT_CHARACTERS] or "(no prompt)"
+    facts = f"{MODES[request.mode]} · {request.width}×{request.height} · {request.sampling.steps} steps"
+    count = f" · {request.count} pictures" if request.count > 1 else ""
+    return {"id": job.id, "number": job.number, "state": job.state, "text": prompt, "facts": facts + count, "note": job.note}
+
+
+def engine(state: Any) -> View:
+    return {"phase": state.phase, "text": state.text, "facts": dict(state.facts)}
+
+
+def about(card: ModelCard | None, folder: str) -> View:
+    hint = HINT.format(folder=folder)
+    if card is None:
+        return {"title": "No model", "text": "", "examples": [], "hint": hint}
+    return {"title": card.title or card.name, "text": card.fault or card.about, "examples": list(card.examples), "hint": hint}
+
+
+def tokens(count: Any) -> str:
+    """Plain numbers only: this goes into markup."""
+    chunks = f" · {int(count.chunks)} chunks" if count.chunks > 1 else ""
+    return f"{int(count.used)} / {int(count.room)} tokens{chunks}"
+
+
+def wrong(field: str, why: str, labels: Mapping[str, str]) -> View:
+    return {"kind": "error", "field": field, "text": f"{labels.get(field, field)}: {why}"}
+
+
+def noted(notes: Sequence[str]) -> View | None:
+    return {"kind": "note", "field": "", "text": " ".join(notes)} if notes else None

@@ -1,0 +1,101 @@
+"""What the page shows of running jobs and kept pictures: after Generate, after a reload, and of what other tabs of this browser do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from sd_ui.services import Services
+from sd_ui.spec.events import FINAL, Mapped
+from sd_ui.ui import follow, pictures, views
+from sd_ui.ui.layout import Layout
+from sd_ui.ui.owner import owner
+from sd_ui.ui.parts.quiet import HIDDEN, LAST
+
+LOOK = 2.0  # seconds between two looks at an engine that starts, and at what other tabs did
+
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """One owner's page. asked: how many thumbnails."""
+
+    services: Services
+    layout: Layout
+    owner: str
+    asked: int
+
+    def stamp(self) -> str:
+        """Changes whenever there is something new to show although no job of ours is being followed."""
+        newest = [picture.id for picture in self.services.gallery.pictures(self.owner, 1)]
+        return f"{newest} {self.services.worker.state} {self.asked}"
+
+    def opened(self) -> Updates:
+        newest = next(iter(self.services.gallery.pictures(self.owner, 1)), None)
+        return {self.layout.viewer: views.idle(newest)} | self.text_of(newest) | self.now()
+
+    def now(self) -> Updates:
+        engine = views.engine(self.services.worker.state)
+        return {self.layout.engine: engine, self.layout.seen: self.stamp()} | self.kept() | self.jobs()
+
+    def kept(self) -> Updates:
+        return {self.layout.results: views.results(self.services.gallery.pictures(self.owner, self.asked), self.asked)}
+
+    def jobs(self) -> Updates:
+        jobs = self.services.queue.jobs(self.owner, follow.ACTIVE)
+        return {self.layout.queue: views.queue(jobs), self.layout.cancel: gr.Button(interactive=bool(jobs))}
+
+    def text_of(self, picture: Any | None) -> Updates:
+        return {self.layout.text: pictures.infotext(self.services, self.owner, picture.id) if picture else ""}
+
+    def updates(self, item: follow.News) -> Updates:
+        layout = self.layout
+        match item.event:
+            case None:
+                return {layout.viewer: views.waiting(item.job, item.before, self.services.worker.state), layout.engine: views.engine(self.services.worker.state)}
+            case Mapped():
+                return {layout.depth_map: views.depth_map(item.event)}
+            case event if isinstance(event, FINAL):
+                return self.ended(item)
+        view = views.of_event(item.job, item.event)
+        return ({layout.viewer: view} if view else {}) | (self.kept() if item.kept else {})
+
+    def ended(self, item: follow.News) -> Updates:
+        last = next(iter(self.services.gallery.of_job(item.job.id, self.owner)[::-1]), None)
+        assert item.event is not None
+        return {self.layout.viewer: views.of_event(item.job, item.event, last)} | self.text_of(last) | self.now()
+
+
+def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
+    async def watch(asked: int, seen: str, request: gr.Request) -> AsyncIterator[Updates]:
+        """Follows this owner's jobs until none is left. The jobs do not know of it."""
+        watcher, job = Watcher(services, layout, owner(request), asked), ""
+        if seen != await asyncio.to_thread(watcher.stamp):
+            yield await asyncio.to_thread(watcher.now if seen else watcher.opened)
+        async for item in follow.news(services, watcher.owner):
+            another, job = item.job.id != job, item.job.id
+            found = await asyncio.to_thread(lambda item=item, another=another: watcher.updates(item) | (watcher.jobs() if another else {}))
+            if found:
+                yield found
+
+    def more(asked: int, request: gr.Request) -> Updates:
+        watcher = Watcher(services, layout, owner(request), asked + layout.page)
+        return watcher.kept() | {layout.asked: watcher.asked}
+
+    def pick(event: gr.EventData, request: gr.Request) -> Updates:
+        return {layout.chosen: str(event.id), layout.text: pictures.infotext(services, owner(request), str(event.id))}
+
+    # One watcher per page: Gradio drops a trigger while the handler runs, and the timer makes up for one that came as it was ending.
+    gr.on(
+        [page.load, layout.queue.change, gr.Timer(LOOK).tick],
+        watch,
+        [layout.asked, layout.seen],
+        [layout.viewer, layout.text, layout.results, layout.queue, layout.cancel, layout.depth_map, layout.engine, layout.seen],
+        trigger_mode="once",
+        **HIDDEN,
+    )
+    layout.results.more(more, layout.asked, [layout.results, layout.asked], **LAST)
+    layout.viewer.pick(pick, None, [layout.chosen, layout.text], **LAST)
