@@ -1,9 +1,9 @@
 """The composition root: everything that has state is made here, once, and handed to whoever needs it. Importing it imports no torch and no gradio."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.bus import Bus
@@ -20,9 +20,6 @@ from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Event
 from sd_ui.spec.limits import Limits
 from sd_ui.spec.request import EMBEDDED, GenerationRequest, ModelChoice
-
-if TYPE_CHECKING:
-    from sd_ui.engine.generate import Engine
 
 PACKAGE = Path(__file__).parent
 PRESETS = PACKAGE.parent / "presets" / "models"
@@ -74,10 +71,19 @@ def title(cards: Mapping[str, ModelCard], checkpoint: str) -> str:
 
 
 # ---------------------------------------------------------------- the engine
+class Engine(Protocol):
+    """What is used of engine.generate.Engine here, without importing it: it brings torch. manager: its PipelineManager."""
+
+    manager: Any
+
+    def course(self, request: GenerationRequest, delivery: Delivery = ..., done: frozenset[int] = ...) -> Any: ...
+    def generate(self, request: GenerationRequest, delivery: Delivery = ...) -> Iterator[Event]: ...
+
+
 class EngineDriver:
     """The engine as the worker's driver: jobs go in as requests. Made and used in the worker's thread."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         from sd_ui.engine.driver import Driver as Courses
 
         self._engine, self._courses = engine, Courses()
@@ -92,7 +98,8 @@ class EngineDriver:
         self._courses.drop(job)
 
     def facts(self) -> dict[str, str]:
-        return self._engine.manager.facts()
+        facts: dict[str, str] = self._engine.manager.facts()
+        return facts
 
 
 def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs) -> OpenDriver:
@@ -108,11 +115,11 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs) -> OpenDri
     return opened
 
 
-def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> "Engine":
+def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
     """Imports torch: seconds. Raises BadRequest for a device or dtype that this machine does not have."""
     from sd_ui.engine.device import choose
-    from sd_ui.engine.generate import Engine
+    from sd_ui.engine.generate import Engine as RealEngine
     from sd_ui.engine.pipeline_manager import PipelineManager
 
     manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), None)
-    return Engine(manager, blobs)
+    return RealEngine(manager, blobs)

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import ipaddress
+import logging
 import os
 import secrets
 import tomllib
@@ -197,6 +198,11 @@ def with_password(settings: Settings) -> tuple[Settings, str]:
         return settings, ""
     password = secrets.token_urlsafe(12)
     return replace(settings, auth=(f"sdui:{password}",)), password
+
+
+def set_log_level(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("sd_ui").setLevel(level.upper())
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,159 @@
+"""The command line: serve, generate, models, info, doctor. Flags of a request are drawn from spec.fields, those of the server from settings."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sd_ui import settings as server
+from sd_ui.settings import Settings, SettingsError
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.fields import FIELDS, IMAGE, Field
+from sd_ui.spec.request import MODES
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+ENGINE_SETTINGS = ("models_dir", "outputs_dir", "device", "dtype", "log_level")
+DRAW_SETTINGS = (*ENGINE_SETTINGS, "max_steps", "max_pixels", "max_batch", "max_upload_mb", "format")
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """The exit code: 0, 1 where something failed, 2 for bad input."""
+    given = parser().parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        settings = server.resolved(vars(given), environ)
+        command: Callable[[argparse.Namespace, Settings], int] = given.command
+        return command(given, settings)
+    except (BadRequest, SettingsError) as error:
+        return told(str(error), BAD_INPUT)
+    except KeyboardInterrupt:
+        return told("stopped", FAILED)
+    except (OSError, RuntimeError, MemoryError) as error:  # a full disk, a folder in use, a card out of memory
+        return told(str(error) or type(error).__name__, FAILED)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m sd_ui", description="SD UI: Stable Diffusion in the browser and on the command line.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    add_command(commands, "serve", serve, "Start the page.", tuple(server.ROWS))
+    generate_flags(add_command(commands, "generate", generate, "Draw pictures here and now, without page and queue.", DRAW_SETTINGS))
+    listing = add_command(commands, "models", models, "List the models, what they can do, and why some cannot be used.", ("models_dir",))
+    listing.add_argument("--json", action="store_true", help="As JSON.")
+    info_flags(add_command(commands, "info", info, "Print what a picture remembers of how it was made.", ()))
+    checking = add_command(commands, "doctor", doctor, "Say what this installation can do, what is missing, and how to get it.", ENGINE_SETTINGS)
+    checking.add_argument("--json", action="store_true", help="As JSON.")
+    return top
+
+
+def add_command(commands: Any, name: str, run: Callable[..., int], help: str, settings: Sequence[str]) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    command.set_defaults(command=run)
+    if settings:
+        server.add_flags(command, settings)
+    return command
+
+
+def generate_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--mode", choices=MODES, default=MODES[0], help="Where to start from (default: %(default)s).")
+    for field in FIELDS.values():
+        command.add_argument(flag(field), dest=f"field_{field.name}", metavar=metavar(field), default=argparse.SUPPRESS, help=field_help(field))
+    command.add_argument("--output", type=Path, metavar="DIR", help="Folder of the pictures (default: today's, in the outputs folder).")
+    command.add_argument("--quality", type=int, default=92, metavar="NUMBER", help="Of JPEG and WebP, 1 to 100 (default: %(default)s).")
+    command.add_argument("--json", action="store_true", help="Print one JSON object with the files and their records.")
+
+
+def info_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE", help="A PNG, JPEG or WebP.")
+    command.add_argument("--json", action="store_true", help="As JSON.")
+
+
+def flag(field: Field) -> str:
+    return "--" + field.name.replace("_", "-")
+
+
+def metavar(field: Field) -> str:
+    return "FILE" if field.kind == IMAGE else {"integer": "NUMBER", "number": "NUMBER", "seed": "NUMBER"}.get(field.kind, "TEXT")
+
+
+def field_help(field: Field) -> str:
+    choices = f" One of: {', '.join(field.choices)}." if field.choices else ""
+    where = "" if field.modes == MODES else f" ({', '.join(field.modes)})"
+    return f"{field.help}{choices}{where}".replace("%", "%%")
+
+
+# ---------------------------------------------------------------- commands
+def serve(given: argparse.Namespace, settings: Settings) -> int:
+    from sd_ui.serve import serve
+
+    return serve(settings)
+
+
+def generate(given: argparse.Namespace, settings: Settings) -> int:
+    from sd_ui.draw import draw
+
+    server.set_log_level(settings.log_level)
+    values = {name.removeprefix("field_"): value for name, value in vars(given).items() if name.startswith("field_")}
+    drawn = draw(settings, given.mode, values, given.output, given.quality)
+    if given.json:
+        print(json.dumps(drawn.as_json(), ensure_ascii=False))
+    else:
+        print(*drawn.files, sep="\n")
+    return OK
+
+
+def models(given: argparse.Namespace, settings: Settings) -> int:
+    from sd_ui.services import open_models
+
+    cards = open_models(settings).cards().values()
+    if given.json:
+        rows = [
+            {"name": c.name, "kind": c.kind, "family": c.family, "modes": c.modes, "bytes": c.size, "about": c.about, "fault": c.fault} for c in cards
+        ]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    else:
+        for c in cards:
+            does = f"cannot be used: {c.fault}" if c.fault else ", ".join(c.modes) or c.kind
+            print(f"{c.name}  ({', '.join(filter(None, [c.kind, c.family]))}, {c.size / 1e6:.0f} MB): {does}")
+    return OK
+
+
+def info(given: argparse.Namespace, settings: Settings) -> int:
+    from sd_ui.imaging import record
+    from sd_ui.spec.codec import dump
+
+    found = record.read(read_file(given.file, "file"), "file")
+    made = dump(found.record) if found.record else None
+    if given.json:
+        print(json.dumps({"infotext": found.infotext, "record": made, "fault": found.fault}, ensure_ascii=False))
+    elif not found.infotext and not made:
+        print(found.fault or "This picture says nothing about how it was made.")
+    else:
+        print(found.infotext.strip("\n"), *([json.dumps(made, ensure_ascii=False, indent=2)] if made else [found.fault]), sep="\n\n")
+    return OK
+
+
+def doctor(given: argparse.Namespace, settings: Settings) -> int:
+    from sd_ui.doctor import findings
+
+    server.set_log_level(settings.log_level)
+    found = findings(settings)
+    if given.json:
+        print(json.dumps({f.name: {"says": f.says, "fault": f.fault, "remedy": f.remedy} for f in found}, ensure_ascii=False, indent=2))
+    else:
+        for f in found:
+            print(f"{'!!' if f.fault else 'ok'} {f.name}: {f.says}" + (f"\n   {f.remedy}" if f.remedy else ""))
+    return FAILED if any(f.fault for f in found) else OK
+
+
+def read_file(path: Path, field: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRequest(field, f"{str(path)!r} cannot be read ({error.strerror}); give the path of a picture") from None
+
+
+def told(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
+    return code

@@ -1,0 +1,142 @@
+"""`generate` on the command line: one request drawn in this process, without page and queue."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from PIL import Image
+
+from sd_ui import services
+from sd_ui.imaging import files, record
+from sd_ui.imaging.blobs import Blobs
+from sd_ui.jobs.intake import Intake, check
+from sd_ui.models.index import ModelIndex
+from sd_ui.settings import Settings
+from sd_ui.spec.codec import dump
+from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.events import Drawn, Event, Loading, Stepped
+from sd_ui.spec.fields import FIELDS, IMAGE
+from sd_ui.spec.limits import Accepted
+from sd_ui.spec.made import Record
+
+OpenEngine = Callable[[Settings, ModelIndex, Blobs], services.Engine]
+ENDINGS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+BAR = 24
+
+
+@dataclass(frozen=True)
+class Written:
+    path: Path
+    record: Record
+
+
+@dataclass(frozen=True)
+class Result:
+    """notes: what was changed on the way in, or what the user should know about a picture."""
+
+    written: tuple[Written, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def files(self) -> list[Path]:
+        return [written.path for written in self.written]
+
+    def as_json(self) -> dict[str, Any]:
+        pictures = [{"file": str(w.path), "seed": w.record.seed, "record": dump(w.record)} for w in self.written]
+        return {"files": pictures, "notes": list(self.notes), "seconds": round(self.seconds, 3)}
+
+
+def draw(
+    settings: Settings,
+    mode: str,
+    values: Mapping[str, Any],
+    output: Path | None = None,
+    quality: int = 92,
+    open_engine: OpenEngine = services.open_engine,
+) -> Result:
+    """values: by the names of spec.fields; pictures as paths. Raises BadRequest before torch is imported, and whatever the engine raises."""
+    started = time.monotonic()
+    delivery = Delivery(settings.format, quality, preview="off")
+    check(delivery)
+    folder = writable(output or settings.outputs_dir / datetime.now(UTC).strftime("%Y-%m-%d"))
+    models, blobs = services.open_models(settings), services.open_blobs(settings)
+    accepted = read(mode, values, models, blobs, settings)
+    written, notes = [], list(accepted.notes)
+    bar = Bar(sys.stderr)
+    bar.say("Loading PyTorch")
+    engine = open_engine(settings, models, blobs)
+    try:
+        for event in engine.generate(accepted.request, delivery):
+            bar.show(event)
+            if isinstance(event, Drawn):
+                written.append(write(folder, event, accepted, services.title(models.cards(), accepted.request.model.checkpoint), delivery))
+                notes += [note for note in event.notes if note not in notes]
+    finally:
+        bar.clear()
+    return Result(tuple(written), tuple(notes), time.monotonic() - started)
+
+
+def read(mode: str, values: Mapping[str, Any], models: ModelIndex, blobs: Blobs, settings: Settings) -> Accepted:
+    given = {name: file_of(name, value) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
+    return Intake(None, blobs, models.cards, settings.limits).read(mode, given)  # type: ignore[arg-type]  # only submitting needs a queue
+
+
+def file_of(name: str, path: str) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadRequest(name, f"{path!r} cannot be read ({getattr(error, 'strerror', None) or error}); give the path of a picture") from None
+
+
+def writable(folder: Path) -> Path:
+    """Better said now than after a minute of sampling."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest("output", f"{str(folder)!r} cannot be made ({error.strerror}); give a folder that can be written") from None
+    return folder
+
+
+def write(folder: Path, drawn: Drawn, accepted: Accepted, title: str, delivery: Delivery) -> Written:
+    image = Image.frombytes("RGB", (drawn.width, drawn.height), drawn.rgb)
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    made = Record(accepted.request, drawn.made, drawn.index, drawn.seed, record.pixels_hash(image), "", created, drawn.notes)
+    path = free(folder, drawn.seed, ENDINGS[delivery.format])
+    files.write(path, record.encode(image, made, title, delivery))
+    return Written(path, made)
+
+
+def free(folder: Path, seed: int, ending: str) -> Path:
+    """A name that no picture has: those of the page begin with a number, these with a word."""
+    names = (f"drawn-{seed}{f'-{i}' if i > 1 else ''}.{ending}" for i in range(1, sys.maxsize))
+    return next(path for path in (folder / name for name in names) if not path.exists())
+
+
+class Bar:
+    """A line that is written over; nothing where nobody watches."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._watched = out, out.isatty()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Loading(what):
+                self.say(f"Loading {what}")
+            case Stepped():
+                filled = round(BAR * event.index / event.total)
+                which = f"picture {event.picture}/{event.count}, " if event.count > 1 else ""
+                self.say(f"[{'#' * filled}{'.' * (BAR - filled)}] {which}step {event.index}/{event.total}, {event.remaining:.0f} s left")
+
+    def say(self, text: str) -> None:
+        if self._watched:
+            print(f"\r\x1b[K{text}", end="", file=self._out, flush=True)
+
+    def clear(self) -> None:
+        if self._watched:
+            print("\r\x1b[K", end="", file=self._out, flush=True)
