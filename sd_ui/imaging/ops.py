@@ -74,12 +74,15 @@ def _fitted(image: Image.Image, width: int, height: int, resize: str, resampling
         return image
     if resize not in RESIZES:
         raise ValueError(f"{resize!r} is not a resize mode; known are: {', '.join(RESIZES)}")
-    inner = (width, height) if resize == JUST else _inner_size(image.size, (width, height), covers=resize == CROP)
-    scaled = _scaled(image, inner, resampling)
+    if resize == JUST:
+        return _scaled(image, (width, height), (0, 0, *image.size), resampling)
+    inner = _inner_size(image.size, (width, height), covers=resize == CROP)
     left, top = width // 2 - inner[0] // 2, height // 2 - inner[1] // 2
     if resize == FILL:
-        return _edges_stretched(scaled, left, top, width, height)
-    return scaled.crop((-left, -top, width - left, height - top))
+        return _edges_stretched(_scaled(image, inner, (0, 0, *image.size), resampling), left, top, width, height)
+    across, down = image.width / inner[0], image.height / inner[1]  # only what is kept is computed: a long strip costs no more than a square
+    right, bottom = min((width - left) * across, image.width), min((height - top) * down, image.height)
+    return _scaled(image, (width, height), (-left * across, -top * down, right, bottom), resampling)
 
 
 def _inner_size(size: tuple[int, int], target: tuple[int, int], covers: bool) -> tuple[int, int]:
@@ -89,10 +92,10 @@ def _inner_size(size: tuple[int, int], target: tuple[int, int], covers: bool) ->
     return (width, max(1, h * width // w)) if by_width else (max(1, w * height // h), height)
 
 
-def _scaled(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+def _scaled(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], resampling: Image.Resampling) -> Image.Image:
     if image.mode != "I;16":
-        return image.resize(size, resampling)
-    values = Image.fromarray(np.asarray(image).astype(np.float32)).resize(size, resampling)  # Pillow has few filters for 16 bits
+        return image.resize(size, resampling, box)
+    values = Image.fromarray(np.asarray(image).astype(np.float32)).resize(size, resampling, box)  # Pillow has few filters for 16 bits
     return Image.fromarray(np.rint(np.clip(np.asarray(values), 0, 65535)).astype(np.uint16))
 
 
