@@ -4,7 +4,6 @@ tiny_folder: a diffusers folder. tiny_single_file: one file with the 1130 key na
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import sd_ui  # noqa: F401  (before transformers is imported: it makes torchvisi
 WORDS = ("cat", "dog", "house", "red", "astronaut", "photo", "of", "the")
 MAX_TOKENS = 77
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-UNET = {
+UNET: dict[str, Any] = {
     "sample_size": 64,
     "layers_per_block": 1,
     "block_out_channels": [32, 64],
@@ -23,7 +22,7 @@ UNET = {
     "attention_head_dim": 8,
     "norm_num_groups": 16,
 }
-VAE = {
+VAE: dict[str, Any] = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "block_out_channels": [8, 8, 16, 16],
@@ -148,7 +147,7 @@ def _write_index(path: Path, vae: str, in_channels: int, depth: bool) -> None:
 # ---------------------------------------------------------------- one file, as Stable Diffusion 1.x was published
 WIDTHS = [32, 64, 96, 96]  # of U-Net and VAE: multiples of the 32 groups of channels that are normalised, growing where the original's grow
 TEXT_WIDTH = 32
-FOUR_LEVELS = {
+FOUR_LEVELS: dict[str, dict[str, Any]] = {
     "unet": {
         "block_out_channels": WIDTHS, "layers_per_block": 2, "cross_attention_dim": TEXT_WIDTH, "norm_num_groups": 32,
         "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"], "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
@@ -176,7 +175,7 @@ def tiny_vae_file(path: Path, seed: int = 0, prefix: str = "") -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae = _vae("kl", **FOUR_LEVELS["vae"])
-    save_file({prefix + key.removeprefix("first_stage_model."): tensor for key, tensor in original_vae(vae).items()}, path)
+    save_file({prefix + name: tensor for name, tensor in original_vae(vae).items()}, path)
     return path
 
 
@@ -192,71 +191,19 @@ def tiny_parts(in_channels: int = 4, seed: int = 0, vocabulary: int = 49408) -> 
 
 
 def original_tensors(unet: Any, vae: Any, text_encoder: Any) -> dict[str, Any]:
-    """The inverse of what a loader does: a slow oracle for it, written from the original program's side."""
-    tensors = {unet_key(key): tensor for key, tensor in unet.state_dict().items()}
-    tensors |= original_vae(vae)
-    tensors |= {"cond_stage_model.transformer.text_model." + key.removeprefix("text_model."): t for key, t in text_encoder.state_dict().items()}
-    return {key: tensor.contiguous() for key, tensor in tensors.items()}
+    """By the key names of a published file. The names are the engine's; its tests check them against diffusers' own reader."""
+    from sd_ui.engine.original import unet_name
+
+    tensors = {"model.diffusion_model." + unet_name(name): tensor for name, tensor in unet.state_dict().items()}
+    tensors |= {"first_stage_model." + name: tensor for name, tensor in original_vae(vae).items()}
+    tensors |= {"cond_stage_model.transformer.text_model." + name.removeprefix("text_model."): t for name, t in text_encoder.state_dict().items()}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def original_vae(vae: Any) -> dict[str, Any]:
-    def shaped(key: str, tensor: Any) -> Any:  # the old program's attention had 1x1 convolutions where diffusers has linear layers
-        return tensor[:, :, None, None].contiguous() if "attentions" in key and tensor.ndim == 2 else tensor
+    from sd_ui.engine.original import vae_name
 
-    return {vae_key(key): shaped(key, tensor) for key, tensor in vae.state_dict().items()}
+    def shaped(name: str, tensor: Any) -> Any:  # the old program's attention had 1x1 convolutions where diffusers has linear layers
+        return tensor[:, :, None, None].contiguous() if "attentions" in name and tensor.ndim == 2 else tensor
 
-
-RESNET = {
-    "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
-    "conv_shortcut": "skip_connection",
-}  # fmt: skip
-VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
-VAE_PATTERNS = (  # the decoder counts its levels from the other end
-    (r"down_blocks\.(\d)\.resnets\.(\d)", lambda m: f"down.{m[1]}.block.{m[2]}"),
-    (r"down_blocks\.(\d)\.downsamplers\.0", lambda m: f"down.{m[1]}.downsample"),
-    (r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"up.{3 - int(m[1])}.block.{m[2]}"),
-    (r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{3 - int(m[1])}.upsample"),
-    (r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}"),
-    (r"mid_block\.attentions\.0", lambda m: "mid.attn_1"),
-    (r"conv_norm_out", lambda m: "norm_out"),
-    (r"conv_shortcut", lambda m: "nin_shortcut"),
-)
-
-
-def unet_key(key: str) -> str:
-    ours, theirs = next((ours, theirs) for ours, theirs in _unet_prefixes().items() if key.startswith(ours))
-    rest = key[len(ours) :]
-    return "model.diffusion_model." + theirs + (_replaced(rest, RESNET) if "resnets" in ours else rest)
-
-
-def vae_key(key: str) -> str:
-    new = key
-    for pattern, name in VAE_PATTERNS:
-        new = re.sub(pattern, name, new)
-    return "first_stage_model." + (_replaced(new, VAE_ATTENTION) if "attentions" in key else new)
-
-
-def _replaced(text: str, names: dict[str, str]) -> str:
-    for ours, theirs in names.items():
-        text = text.replace(ours, theirs)
-    return text
-
-
-def _unet_prefixes() -> dict[str, str]:
-    found = {
-        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2", "conv_in": "input_blocks.0.0",
-        "conv_norm_out": "out.0", "conv_out": "out.2", "mid_block.attentions.0.": "middle_block.1.",
-        "mid_block.resnets.0.": "middle_block.0.", "mid_block.resnets.1.": "middle_block.2.",
-    }  # fmt: skip
-    for level in range(4):
-        for layer in range(2):
-            block = f"input_blocks.{3 * level + layer + 1}"
-            found[f"down_blocks.{level}.resnets.{layer}."] = f"{block}.0."
-            found[f"down_blocks.{level}.attentions.{layer}."] = f"{block}.1."
-        for layer in range(3):
-            block = f"output_blocks.{3 * level + layer}"
-            found[f"up_blocks.{level}.resnets.{layer}."] = f"{block}.0."
-            found[f"up_blocks.{level}.attentions.{layer}."] = f"{block}.1."
-        found[f"down_blocks.{level}.downsamplers.0.conv."] = f"input_blocks.{3 * (level + 1)}.0.op."
-        found[f"up_blocks.{level}.upsamplers.0."] = f"output_blocks.{3 * level + 2}.{1 if level == 0 else 2}."
-    return found
+    return {vae_name(name): shaped(name, tensor) for name, tensor in vae.state_dict().items()}

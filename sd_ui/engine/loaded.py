@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from transformers import BaseImageProcessor, CLIPTextModel, CLIPTokenizer, PreTrainedModel
+from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from sd_ui.engine.device import Place
 from sd_ui.spec.cards import ModelCard
@@ -31,7 +31,7 @@ class Loaded:
     scheduler_config: Mapping[str, Any]
     depth_unet: UNet2DConditionModel | None
     depth_estimator: PreTrainedModel | None
-    depth_processor: BaseImageProcessor | None
+    depth_processor: Any  # a BaseImageProcessor, where there is an estimator
     place: Place
     attention: str
     model_hash: str

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sd_ui.models.header import Unreadable
 
@@ -32,8 +32,8 @@ def count(tokenizer: "Tokenizer", text: str, positions: int) -> TokenCount:
     return TokenCount(used, chunks * size, chunks)
 
 
-def vocabulary(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """A tokenizer's files as data: token -> id, and the merges in order. Raises Unreadable where they make no sense."""
+def vocabulary(folder: Path) -> tuple[dict[str, int], Any]:
+    """A tokenizer's files as data: token -> id, and the merges in order as pairs. Raises Unreadable where they make no sense."""
     try:
         vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
         lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")

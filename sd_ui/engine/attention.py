@@ -1,0 +1,73 @@
+"""Which attention a U-Net and a VAE use: the best that really works on the device, and the name of what is active."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
+
+from sd_ui.engine.device import Place
+
+XFORMERS, SDPA, SLICED, PLAIN = "xformers", "sdpa", "sliced", "plain"
+NAMES = {"XFormers": XFORMERS, "AttnProcessor2_0": SDPA, "Sliced": SLICED}
+log = logging.getLogger(__name__)
+
+
+def apply(unet: UNet2DConditionModel, vae: Any, place: Place) -> str:
+    """xformers or PyTorch's SDPA on CUDA, SDPA elsewhere, slices where neither works. -> the name of what is active in the U-Net"""
+    name = best(place)
+    for module in (unet, vae):
+        if hasattr(module, "set_attn_processor"):  # a tiny VAE has no attention
+            USE[name](module)
+    return active(unet)
+
+
+def best(place: Place) -> str:
+    if place.device.type == "cuda" and works(_try_xformers, place):
+        return XFORMERS
+    return SDPA if works(_try_sdpa, place) else SLICED
+
+
+def works(kernel: Callable[[Place], torch.Tensor], place: Place) -> bool:
+    """Tried rather than asked: what is installed may not fit this torch, and what fits may not know this card."""
+    try:
+        return bool(kernel(place).isfinite().all())
+    except Exception as error:  # a foreign kernel may raise anything; whatever it is, it means no
+        log.info("%s is not usable here: %s", kernel.__name__.removeprefix("_try_"), str(error).partition("\n")[0])
+        return False
+
+
+def active(module: Any) -> str:
+    """By looking at the processors: diffusers' switches may silently do nothing."""
+    kinds = {type(processor).__name__ for processor in module.attn_processors.values()}
+    return "+".join(sorted({next((name for part, name in NAMES.items() if part in kind), PLAIN) for kind in kinds})) or "none"
+
+
+def _try_xformers(place: Place) -> torch.Tensor:
+    from xformers.ops import memory_efficient_attention
+
+    q = torch.ones(1, 16, 8, 40, device=place.device, dtype=place.dtype)  # (batch, tokens, heads, channels) as in Stable Diffusion 1.x
+    result: torch.Tensor = memory_efficient_attention(q, q, q)
+    return result
+
+
+def _try_sdpa(place: Place) -> torch.Tensor:
+    q = torch.ones(1, 8, 16, 40, device=place.device, dtype=place.dtype)
+    return torch.nn.functional.scaled_dot_product_attention(q, q, q)
+
+
+def _use_xformers(module: Any) -> None:
+    try:
+        module.enable_xformers_memory_efficient_attention()
+    except (RuntimeError, ValueError, NotImplementedError, ImportError) as error:  # it tries once more, on shapes of its own
+        log.warning("xformers refused: %s", error)
+        module.set_attn_processor(AttnProcessor2_0())
+
+
+USE: dict[str, Callable[[Any], None]] = {
+    XFORMERS: _use_xformers,
+    SDPA: lambda module: module.set_attn_processor(AttnProcessor2_0()),
+    SLICED: lambda module: module.set_attn_processor(SlicedAttnProcessor(1)),
+}

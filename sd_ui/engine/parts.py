@@ -1,0 +1,104 @@
+"""Builds one part of a model from a config, read as data, and tensors. Classes are named in code, never by a model; every tensor must fit."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import init_empty_weights
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import CLIPTextConfig
+
+from sd_ui.engine.device import Place
+from sd_ui.models import header
+from sd_ui.spec.errors import BadRequest
+
+Weights = Mapping[str, Tensor]
+Module = TypeVar("Module", bound=nn.Module)
+CLIP_FACTS = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "hidden_act",
+    "layer_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
+)  # fmt: skip
+OLD_VAE_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+
+
+def unfit(part: str, why: str) -> BadRequest:
+    return BadRequest("model", f"{part} cannot be loaded: {why}")
+
+
+def read(path: Path) -> Weights:
+    """All tensors of a file, mapped, not yet read. The header is checked first: what is not a safetensors file is never opened as one."""
+    header.read(path)
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
+
+
+def built(part: str, make: Callable[[], Module], weights: Weights, place: Place) -> Module:
+    """make: constructs the module; it does so without memory for weights. Raises BadRequest where config and tensors are not of one kind."""
+    try:
+        with init_empty_weights(include_buffers=False):
+            module = make()
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, ZeroDivisionError, NotImplementedError) as error:
+        raise unfit(part, f"its config makes no sense ({type(error).__name__}: {error})") from error
+    wanted = module.state_dict()
+    check(part, wanted, weights)
+    placed = {name: _placed(weights[name], place) for name in wanted}
+    module.load_state_dict(placed, assign=True)
+    return module.to(place.device).eval().requires_grad_(False)
+
+
+def check(part: str, wanted: Weights, weights: Weights) -> None:
+    if missing := sorted(wanted.keys() - weights.keys()):
+        raise unfit(part, f"{len(missing)} tensors are missing, such as {missing[0]}")
+    if strange := sorted(weights.keys() - wanted.keys()):
+        raise unfit(part, f"{len(strange)} tensors are not known, such as {strange[0]}")
+    for name, tensor in wanted.items():
+        if tensor.shape != weights[name].shape:
+            raise unfit(part, f"{name} has the shape {tuple(weights[name].shape)}, its config says {tuple(tensor.shape)}")
+
+
+def facts(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a config, what the class takes; the rest (names, versions, what later programs added) says nothing about its weights."""
+    known = inspect.signature(kind).parameters
+    return {name: value for name, value in config.items() if name in known and name != "kwargs"}
+
+
+def clip_config(config: Mapping[str, Any]) -> CLIPTextConfig:
+    return CLIPTextConfig(**{name: config[name] for name in CLIP_FACTS if name in config})
+
+
+def clip_weights(weights: Weights) -> dict[str, Tensor]:
+    """As the present CLIPTextModel names them; a table of positions that older files carry is computed there."""
+    named = {name.removeprefix("text_model."): tensor for name, tensor in weights.items()}
+    return {name: tensor for name, tensor in named.items() if not name.endswith("position_ids") and name != "text_projection.weight"}
+
+
+def vae_weights(weights: Weights) -> dict[str, Tensor]:
+    """The attention of VAEs that were saved years ago has other names."""
+    return {_replaced(name) if "attentions" in name else name: tensor for name, tensor in weights.items()}
+
+
+def with_input_plane(unet: Module, weight: Tensor, make: Callable[[], Module]) -> Module:
+    """A second module tree over the same tensors, but with another first convolution. weight: (out, in, 3, 3) of it."""
+    shared = dict(unet.state_dict())
+    first = shared["conv_in.weight"]
+    if weight.ndim != 4 or weight.shape[0] != first.shape[0] or weight.shape[1] != 5 or weight.shape[2:] != first.shape[2:]:
+        raise unfit("the depth plane", f"conv_in.weight has the shape {tuple(weight.shape)}, {(first.shape[0], 5, *first.shape[2:])} was expected")
+    with init_empty_weights(include_buffers=False):
+        view = make()
+    view.load_state_dict({**shared, "conv_in.weight": weight.to(first.device, first.dtype)}, assign=True)
+    return view.eval().requires_grad_(False)
+
+
+def _placed(tensor: Tensor, place: Place) -> Tensor:
+    """A copy, never a view of the mapped file: whoever overwrites that file must not change, or crash, a running model."""
+    dtype = place.dtype if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(place.device, dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def _replaced(name: str) -> str:
+    for old, new in OLD_VAE_ATTENTION.items():
+        name = name.replace(old, new)
+    return name

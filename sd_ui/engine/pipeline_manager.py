@@ -1,0 +1,173 @@
+"""Which models are in memory, and who uses them. What is borrowed stays; of the rest the least recently used leaves under a budget."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+
+import torch
+from torch import nn
+
+from sd_ui.engine import device, load, memory
+from sd_ui.engine.device import Place
+from sd_ui.engine.loaded import Loaded
+from sd_ui.models.hashes import Hashes
+from sd_ui.models.stamps import Stamp, stamp
+from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.limits import unknown
+from sd_ui.spec.request import ModelChoice
+
+Key = tuple[str, str]  # names of checkpoint and VAE; "" for its own VAE
+
+
+@dataclass
+class _Kept:
+    loaded: Loaded
+    stamps: tuple[Stamp, Stamp]
+    leases: int = 0
+
+
+@dataclass
+class PipelineManager:
+    """cards: what there is, asked anew for each lease. budget: bytes that models may fill; None: a share of what the device has.
+
+    One thread leases; others may ask what is resident.
+    """
+
+    cards: Callable[[], Mapping[str, ModelCard]]
+    place: Place
+    budget: int | None = None
+    hashes: Hashes = field(default_factory=Hashes)
+    _kept: "OrderedDict[Key, _Kept]" = field(default_factory=OrderedDict)  # least recently used first
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # the page reads the table while the engine's thread changes it
+
+    @contextmanager
+    def lease(self, model: ModelChoice) -> Iterator[Loaded]:
+        """The model, in memory until the block ends. Raises BadRequest; what was in memory before still works then."""
+        card = self._card("model", "checkpoint", model.checkpoint)
+        vae = self._card("vae", "vae", model.vae) if model.vae else None
+        kept = self._present(card, vae) or self._loaded(card, vae)
+        kept.leases += 1
+        try:
+            yield kept.loaded
+        finally:
+            kept.leases -= 1
+            self._keep_within(self._budget(), spared=kept)  # the last one used stays for the next job, however large
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Names of the models in memory, the most recently used first."""
+        with self._lock:
+            keys = list(reversed(self._kept))
+        return tuple(f"{checkpoint} with {vae}" if vae else checkpoint for checkpoint, vae in keys)
+
+    def facts(self) -> dict[str, str]:
+        """For the page: device, dtype, attention, what is in memory and how much of it is filled."""
+        with self._lock:
+            kept = list(self._kept.values())
+        attention = kept[-1].loaded.attention if kept else ""
+        used = f"{_size(kept) / 2**20:.0f} of {self._budget() / 2**20:.0f} MiB for models"
+        return {**device.facts(self.place), "attention": attention, "models": ", ".join(self.resident), "memory": used}
+
+    # ------------------------------------------------------------ finding and loading
+    def _card(self, name: str, kind: str, wanted: str) -> ModelCard:
+        cards = self.cards()
+        card = cards.get(wanted)
+        if card is None or card.kind != kind:
+            raise BadRequest(name, unknown(wanted, [c.name for c in cards.values() if c.kind == kind]))
+        load.usable(card, name)
+        return card
+
+    def _present(self, card: ModelCard, vae: ModelCard | None) -> _Kept | None:
+        """What is in memory, unless its files have changed since."""
+        key = _key(card, vae)
+        kept = self._kept.get(key)
+        if kept is None or kept.stamps != _stamps(card, vae):
+            return None
+        with self._lock:
+            self._kept.move_to_end(key)
+        return kept
+
+    def _loaded(self, card: ModelCard, vae: ModelCard | None) -> _Kept:
+        stamps = _stamps(card, vae)  # before reading: a file that changes meanwhile is loaded again next time
+        sibling = self._sibling(card)
+        needed = (0 if sibling else self._estimate(card)) + (self._estimate(vae) if vae else 0)
+        self._keep_within(self._budget() - needed, spared=sibling)
+        kept = _Kept(self._read(card, vae, sibling), stamps)
+        with self._lock:
+            self._kept[_key(card, vae)] = kept
+            self._kept.move_to_end(_key(card, vae))
+        return kept
+
+    def _read(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
+        """Tries again with everything else out of memory where it does not fit."""
+        try:
+            return self._read_once(card, vae, sibling)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+        self._keep_within(0, spared=sibling)
+        try:
+            return self._read_once(card, vae, sibling)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            free = memory.free(self.place.device) / 2**20
+            why = f"{card.name} does not fit into memory: it takes about {self._estimate(card) / 2**20:.0f} MiB, {free:.0f} are free"
+            raise BadRequest("model", why) from error
+
+    def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
+        if sibling is None:
+            return load.load(card, vae, self.place, self.hashes)
+        return load.with_vae(sibling.loaded, vae, self.hashes)
+
+    def _sibling(self, card: ModelCard) -> _Kept | None:
+        """The same checkpoint with another VAE: all the rest can be shared."""
+        now = stamp(card.path)
+        return next((kept for (name, _), kept in self._kept.items() if name == card.name and kept.stamps[0] == now), None)
+
+    # ------------------------------------------------------------ making room
+    def _budget(self) -> int:
+        return memory.budget(self.place.device) if self.budget is None else self.budget
+
+    def _estimate(self, card: ModelCard) -> int:
+        """Files are usually half precision: in float32 they take twice their size."""
+        return card.size * (2 if self.place.dtype == torch.float32 else 1)
+
+    def _keep_within(self, room: int, spared: _Kept | None = None) -> None:
+        """Drops what nobody borrows, least recently used first, until the rest fits into `room` bytes."""
+        dropped = False
+        for key, kept in list(self._kept.items()):
+            if _size(self._kept.values()) <= room:
+                break
+            if kept.leases == 0 and kept is not spared:
+                with self._lock:
+                    del self._kept[key]
+                dropped = True
+        if dropped:
+            memory.tidy(self.place.device)
+
+
+def _key(card: ModelCard, vae: ModelCard | None) -> Key:
+    return card.name, vae.name if vae else ""
+
+
+def _stamps(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
+    return stamp(card.path), stamp(vae.path) if vae else ()
+
+
+def _modules(loaded: Loaded) -> Iterator[nn.Module]:
+    parts = (loaded.unet, loaded.vae, loaded.text_encoder, loaded.depth_unet, loaded.depth_estimator)
+    return (part for part in parts if part is not None)
+
+
+def _size(kept: Iterable[_Kept]) -> int:
+    return memory.size(chain.from_iterable(_modules(one.loaded) for one in kept))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch has a class for it on a GPU, and only a sentence on a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
