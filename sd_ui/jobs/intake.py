@@ -95,8 +95,9 @@ class Intake:
     def _opened(self, name: str, value: Image.Image) -> Given:
         files.check_size(value.size, name, self._limits)
         try:
+            value.load()  # Pillow reads the pixels of an opened file only now
             image, notes = plain(files.upright(value))
-        except files.DAMAGED as error:  # Pillow reads the pixels of an opened file only now
+        except files.DAMAGED as error:
             raise BadRequest(name, f"is damaged: {error}") from error
         return Given(image, labelled(name, notes))
 

@@ -73,7 +73,7 @@ class Queue:
         if row["own"] >= self._per_owner:
             raise BadRequest("queue", f"{row['own']} of your jobs are waiting (at most {self._per_owner}): wait for one to end, or cancel one")
         if row["everybodys"] >= self._in_all:
-            raise BadRequest("queue", f"{row['all_']} jobs are waiting on this server (at most {self._in_all}): try again later")
+            raise BadRequest("queue", f"{row['everybodys']} jobs are waiting on this server (at most {self._in_all}): try again later")
 
     def claim(self, timeout: float | None = None) -> Job | None:
         """The next waiting job, now running; None when none came within timeout seconds, or after `wake`."""

@@ -15,7 +15,12 @@ from tests.jobs.fakes import ALICE, asked, house
 
 
 def test_a_second_process_is_refused_with_the_first_ones_number(tmp_path):
-    code = "import sys, pathlib; from sd_ui.jobs.database import Database; d = Database(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    code = """if True:
+        import pathlib, sys
+        from sd_ui.jobs.database import Database
+        database = Database(pathlib.Path(sys.argv[1]))
+        print("open", flush=True)
+        sys.stdin.read()"""
     command = [sys.executable, "-c", code, str(tmp_path / "sd_ui.db")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as first:
         assert first.stdout is not None and first.stdout.readline() == b"open\n"

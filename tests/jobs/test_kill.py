@@ -113,7 +113,7 @@ def test_a_picture_that_was_kept_is_not_drawn_again(tmp_path):
     """Killed between its first and its second picture, the job goes on with the second."""
     victim = Victim(tmp_path, 3, "after row")
     assert victim.end() == -signal.SIGKILL
-    [first] = [path for path in tmp_path.glob("????-??-??/*")]
+    [first] = tmp_path.glob("????-??-??/*")
     before = first.stat().st_mtime_ns, pixels_of(first)
     with house(tmp_path) as home:
         for job in home.queue.jobs(ALICE):
@@ -125,7 +125,7 @@ def test_a_picture_that_was_kept_is_not_drawn_again(tmp_path):
 
 def test_a_file_without_a_row_is_found_again(tmp_path):
     assert Victim(tmp_path, 3, "before row").end() == -signal.SIGKILL
-    [file] = [path for path in tmp_path.glob("????-??-??/*")]
+    [file] = tmp_path.glob("????-??-??/*")
     written = file.stat().st_mtime_ns
     with house(tmp_path) as home:
         [job_id] = home.queue.interrupted
@@ -136,7 +136,7 @@ def test_a_file_without_a_row_is_found_again(tmp_path):
 
 def test_half_written_files_are_swept_away_and_never_pictures(tmp_path):
     assert Victim(tmp_path, 3, "before rename").end() == -signal.SIGKILL
-    [part] = [path for path in tmp_path.glob("????-??-??/*.part")] or [path for path in tmp_path.glob("????-??-??/.*.part")]
+    [part] = tmp_path.glob("????-??-??/.*.part")
     with house(tmp_path) as home:
         for job in home.queue.jobs(ALICE):
             home.ended(job)

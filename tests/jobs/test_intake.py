@@ -1,0 +1,183 @@
+"""The door: pictures and values in, a job or a plain word out, and nothing stored when anything is wrong."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from sd_ui.imaging.blobs import Blobs
+from sd_ui.jobs.intake import Intake
+from sd_ui.spec.cards import Defaults, ModelCard
+from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.limits import Limits
+from sd_ui.spec.request import MODES, DepthToImage, ImageRef, ImageToImage, Inpaint
+from tests.jobs.fakes import ALICE, BOB, house
+
+CARD = ModelCard("embedded", "checkpoint", "sd1", Path(), "folder", 1, MODES, defaults=Defaults(64, 64, 5, 3.0))
+
+
+@pytest.fixture
+def home(tmp_path):
+    with house(tmp_path / "outputs", start=False, per_owner=3) as home:
+        home.blobs = Blobs(tmp_path / "inputs")
+        home.intake = Intake(home.queue, home.blobs, lambda: {"embedded": CARD}, Limits(input_pixels=1_000_000))
+        yield home
+
+
+def picture(size=(64, 48), colour=(200, 30, 60)):
+    return Image.new("RGB", size, colour)
+
+
+def mask(size=(64, 48), box=(10, 10, 30, 30)):
+    image = Image.new("L", size, 0)
+    ImageDraw.Draw(image).rectangle(box, fill=255)
+    return image
+
+
+def png(image):
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def stored(home):
+    return len(home.queue.jobs(ALICE)), len(list(home.blobs.folder.rglob("*.png")))
+
+
+def refused(home, field, mode, delivery=Delivery(), **values):
+    before = stored(home)
+    with pytest.raises(BadRequest) as error:
+        home.intake.submit(mode, values, ALICE, delivery)
+    assert error.value.field == field, error.value
+    assert stored(home) == before, "nothing is kept when anything is wrong"
+    return error.value.why
+
+
+def test_a_form_becomes_a_job(home):
+    job, notes = home.intake.submit("txt2img", {"prompt": "a cat", "seed": "7", "width": 513}, ALICE, Delivery("webp"))
+    assert (job.request.prompt, job.request.seed, job.request.width, job.delivery.format, job.state) == ("a cat", 7, 512, "webp", "waiting")
+    assert notes == ("Width 513 became 512: it must be a multiple of 8.",)
+    assert home.queue.get(job.id, ALICE) == job
+
+
+@pytest.mark.parametrize("given", [lambda image: image, png, lambda image: "ref"], ids=["PIL", "bytes", "ref"])
+def test_pictures_come_as_bytes_as_images_and_as_references(home, given):
+    init = home.blobs.put(picture()) if given(picture()) == "ref" else given(picture())
+    job, _ = home.intake.submit("img2img", {"init": init, "strength": 0.5}, ALICE)
+    assert isinstance(job.request.source, ImageToImage)
+    assert job.request.source.image == home.blobs.put(picture())
+    assert home.blobs.open(job.request.source.image).getpixel((0, 0)) == (200, 30, 60)
+
+
+def test_a_mask_is_kept_black_and_white(home):
+    painted = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
+    ImageDraw.Draw(painted).rectangle((0, 0, 9, 47), fill=(255, 0, 0, 255))
+    job, notes = home.intake.submit("inpaint", {"init": picture(), "mask": painted}, ALICE)
+    assert isinstance(job.request.source, Inpaint) and notes == ()
+    kept = home.blobs.open(job.request.source.mask)
+    assert kept.mode == "L" and kept.histogram()[255] == 480 and sum(kept.histogram()) == 64 * 48 == 480 + kept.histogram()[0]
+
+
+@pytest.mark.parametrize("as_ref", [False, True])
+def test_a_mask_of_another_size_is_resized_with_a_note(home, as_ref):
+    small = mask((32, 24), (0, 0, 15, 23))
+    given = home.blobs.put(small) if as_ref else small
+    job, notes = home.intake.submit("inpaint", {"init": picture(), "mask": given}, ALICE)
+    assert notes == ("Mask: resized from 32x24 to 64x48, the picture's size.",)
+    kept = home.blobs.open(job.request.source.mask)
+    assert kept.size == (64, 48) and kept.histogram()[0] == kept.histogram()[255] == 64 * 48 / 2
+
+
+@pytest.mark.parametrize("empty", [Image.new("L", (64, 48), 0), Image.new("L", (64, 48), 100), Image.new("RGBA", (64, 48), (0, 0, 0, 0))])
+def test_an_empty_mask_is_refused(home, empty):
+    assert "nothing to change" in refused(home, "mask", "inpaint", init=picture(), mask=empty)
+    assert "nothing to change" in refused(home, "mask", "inpaint", init=png(picture()), mask=png(empty))
+
+
+def test_a_full_mask_and_a_mask_of_one_pixel_are_masks(home):
+    for image in (Image.new("L", (64, 48), 255), mask(box=(5, 5, 5, 5))):
+        job, notes = home.intake.submit("inpaint", {"init": picture(), "mask": image}, ALICE)
+        assert notes == () and home.blobs.open(job.request.source.mask).getbbox()
+
+
+def test_a_depth_map_keeps_its_sixteen_bits(home):
+    depth = Image.new("I;16", (64, 48), 40_001)
+    job, _ = home.intake.submit("depth2img", {"init": picture(), "depth": png(depth)}, ALICE)
+    assert isinstance(job.request.source, DepthToImage)
+    assert home.blobs.open(job.request.source.depth).getpixel((3, 3)) == 40_001
+    job, _ = home.intake.submit("depth2img", {"init": picture(), "depth": None}, ALICE)
+    assert job.request.source.depth is None
+
+
+def test_a_picture_that_a_mode_has_no_use_for_is_said_not_to_be_used(home):
+    job, notes = home.intake.submit("txt2img", {"prompt": "x", "init": picture(), "mask": b"damaged"}, ALICE)
+    assert job.request.source is None
+    assert notes == ("Picture: not used in txt2img.", "Mask: not used in txt2img.")
+
+
+@pytest.mark.parametrize(
+    ("field", "mode", "values"),
+    [
+        ("init", "img2img", {}),
+        ("init", "img2img", {"init": b""}),
+        ("init", "img2img", {"init": b"GIF89a" + bytes(20)}),
+        ("init", "img2img", {"init": b"%PDF-1.4"}),
+        ("init", "img2img", {"init": png(picture())[:60]}),
+        ("init", "img2img", {"init": "/etc/passwd"}),
+        ("init", "img2img", {"init": Image.new("1", (2000, 2000))}),
+        ("init", "img2img", {"init": Image.open(io.BytesIO(png(picture((300, 300)))[:-90]))}),
+        ("init", "img2img", {"init": ImageRef("0" * 64, 64, 48)}),
+        ("init", "img2img", {"init": ImageRef("../../x", 64, 48)}),
+        ("mask", "inpaint", {"init": picture()}),
+        ("mask", "inpaint", {"init": picture(), "mask": b"no"}),
+        ("strength", "img2img", {"init": picture(), "strength": 2}),
+        ("steps", "txt2img", {"steps": 0}),
+        ("model", "txt2img", {"model": "../../x"}),
+        ("telepathy", "txt2img", {"telepathy": 1}),
+        ("mode", "img4img", {"init": picture()}),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_kept(home, field, mode, values):
+    refused(home, field, mode, **values)
+
+
+@pytest.mark.parametrize(
+    ("field", "delivery"),
+    [
+        ("format", Delivery("gif")),
+        ("quality", Delivery(quality=101)),
+        ("quality", Delivery(quality=True)),
+        ("preview", Delivery(preview="all")),
+        ("preview_every", Delivery(preview_every=0)),
+    ],
+)
+def test_a_delivery_is_checked_too(home, field, delivery):
+    refused(home, field, "img2img", delivery, init=picture())
+
+
+def test_a_full_queue_keeps_no_pictures(home):
+    for number in range(3):
+        home.intake.submit("txt2img", {"seed": number}, ALICE)
+    refused(home, "queue", "img2img", init=picture())
+
+
+def test_the_same_key_is_the_same_job_even_with_a_random_seed(home):
+    once, again = (home.intake.submit("txt2img", {"prompt": "x", "seed": seed}, ALICE, key="k")[0] for seed in (-1, ""))
+    assert once == again
+    assert home.intake.submit("txt2img", {"prompt": "x", "seed": once.request.seed}, ALICE, key="k")[0] == once
+    assert home.intake.submit("txt2img", {"prompt": "x"}, BOB, key="k")[0].id != once.id
+    with pytest.raises(BadRequest, match=r"^key: 'k' was used"):
+        home.intake.submit("txt2img", {"prompt": "y"}, ALICE, key="k")
+
+
+def test_the_same_key_is_answered_when_the_queue_is_full(home):
+    jobs = [home.intake.submit("txt2img", {"prompt": str(n)}, ALICE, key=str(n))[0] for n in range(3)]
+    assert home.intake.submit("txt2img", {"prompt": "1"}, ALICE, key="1")[0] == jobs[1]
+
+
+def test_reading_is_submitting_without_a_job(home):
+    accepted = home.intake.read("img2img", {"init": picture((64, 64)), "seed": 1})
+    assert accepted.request.source.image == home.blobs.put(picture((64, 64)))
+    assert home.queue.jobs(ALICE) == []
