@@ -54,7 +54,9 @@ def test_the_second_time_nothing_is_written(blobs: Blobs) -> None:
     assert len([file for _, _, files in os.walk(blobs.folder) for file in files]) == 1
 
 
-@pytest.mark.parametrize("sha", ["", "..", "../../etc/passwd", "a" * 63, "a" * 65, "A" * 64, "a" * 63 + "/", "a" * 64 + "\n", "\0" * 64, None, 7, "é" * 64])
+@pytest.mark.parametrize(
+    "sha", ["", "..", "../../etc/passwd", "a" * 63, "a" * 65, "A" * 64, "a" * 63 + "/", "a" * 64 + "\n", "\0" * 64, None, 7, "é" * 64]
+)
 def test_a_reference_that_is_no_hash_touches_no_file(blobs: Blobs, sha: str) -> None:
     for use in (blobs.open, blobs.path):
         with pytest.raises(BadRequest, match="64 hexadecimal"):

@@ -228,7 +228,9 @@ def test_a_broken_profile_is_ignored(profile: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("exif", [b"", b"broken", b"MM\0*\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(40), b"II*\0\x08\0\0\0\1\0\x12\1\2\0\1\0\0\0aaaa"])
+@pytest.mark.parametrize(
+    "exif", [b"", b"broken", b"MM\0*\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(40), b"II*\0\x08\0\0\0\1\0\x12\1\2\0\1\0\0\0aaaa"]
+)
 def test_a_broken_exif_is_ignored(exif: bytes) -> None:
     for format in ("JPEG", "PNG", "WEBP"):
         assert decoded(saved(PHOTO, format, exif=b"Exif\0\0" + exif)).size == PHOTO.size
@@ -404,7 +406,9 @@ def test_a_bomb_inside_a_png_is_refused(name: str) -> None:
     assert "damaged" in refused(with_chunks(swollen(name)))
 
 
-@pytest.mark.parametrize(("how", "kind"), [({"lossless": True}, b"VP8L"), ({"quality": 50}, b"VP8 "), ({"exif": b"Exif\0\0MM\0*\0\0\0\x08"}, b"VP8X")])
+@pytest.mark.parametrize(
+    ("how", "kind"), [({"lossless": True}, b"VP8L"), ({"quality": 50}, b"VP8 "), ({"exif": b"Exif\0\0MM\0*\0\0\0\x08"}, b"VP8X")]
+)
 @pytest.mark.parametrize("size", [(8, 8), (300, 17), (1025, 513)])
 def test_a_webps_size_stands_in_its_header(how: dict[str, object], kind: bytes, size: tuple[int, int]) -> None:
     data = saved(Image.new("RGB", size, (9, 99, 199)), "WEBP", **how)
