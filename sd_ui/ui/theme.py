@@ -11,7 +11,34 @@ STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css")
 
 def theme() -> gr.themes.Base:
     fonts = {"font": ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"], "font_mono": ["ui-monospace", "Consolas", "monospace"]}
-    return gr.themes.Soft(primary_hue="violet", secondary_hue="violet", neutral_hue="slate", radius_size="md", spacing_size="sm", text_size="md", **fonts)
+    base = gr.themes.Base(primary_hue="violet", secondary_hue="violet", neutral_hue="zinc", radius_size="lg", spacing_size="md", text_size="md", **fonts)
+    return base.set(
+        body_background_fill="#fafafb",
+        body_background_fill_dark="#121217",
+        background_fill_primary_dark="#17171e",
+        background_fill_secondary="#f1f1f4",
+        background_fill_secondary_dark="#1d1d26",
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#1a1a22",
+        block_border_color="*border_color_primary",
+        border_color_primary="#e3e3e9",
+        border_color_primary_dark="#2d2d38",
+        block_label_background_fill="transparent",
+        input_background_fill="#f6f6f8",
+        input_background_fill_dark="#22222c",
+        input_border_color="transparent",
+        input_border_color_dark="transparent",
+        input_border_color_focus="*primary_400",
+        input_border_color_focus_dark="*primary_500",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="#ffffff",
+        slider_color="*primary_500",
+        slider_color_dark="*primary_500",
+        color_accent="*primary_500",
+    )
 
 
 CSS = "\n".join(static(name) for name in STYLES)

@@ -73,8 +73,9 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     async def watch(asked: int, seen: str, request: gr.Request) -> AsyncIterator[Updates]:
         """Follows this owner's jobs until none is left. The jobs do not know of it."""
         watcher, job = Watcher(services, layout, owner(request), asked), ""
-        if seen != await asyncio.to_thread(watcher.stamp):
-            yield await asyncio.to_thread(watcher.now if seen else watcher.opened)
+        new = seen != await asyncio.to_thread(watcher.stamp)
+        # Something is always yielded: Gradio empties every output of a generator that ends without.
+        yield await asyncio.to_thread(watcher.now if seen else watcher.opened) if new else {layout.seen: seen}
         async for item in follow.news(services, watcher.owner):
             another, job = item.job.id != job, item.job.id
             found = await asyncio.to_thread(lambda item=item, another=another: watcher.updates(item) | (watcher.jobs() if another else {}))

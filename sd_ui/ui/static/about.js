@@ -13,6 +13,8 @@ function example(text) {
 
 function update() {
   const value = props.value || {};
+  $(".ab-title").textContent = value.title || "";
+  $(".ab-short").textContent = (value.text || "").split(/(?<=[.:]) /)[0];
   $(".ab-text").textContent = value.text || "";
   $(".ab-examples").replaceChildren(...(value.examples || []).map(example));
   $(".ab-hint").textContent = value.hint || "";

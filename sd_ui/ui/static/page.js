@@ -19,3 +19,30 @@ document.addEventListener("keydown", (event) => {
     window.addEventListener("load", () => setTimeout(apply, 0));
   }
 })();
+
+// Help: each control's text stands behind its label, and shows on hover, on a tap, and when the Tab key comes by. Screen readers read it anyway.
+(() => {
+  const label = (node) => node.closest && node.closest("[data-testid=block-info].has-info");
+  let tip = null, byKey = false;
+  function hide() { if (tip) tip.hidden = true; }
+  function show(owner) {
+    const help = owner.nextElementSibling;
+    if (!help || !help.matches(".info-text")) return;
+    if (!tip) { tip = document.createElement("div"); tip.className = "tip"; tip.setAttribute("role", "tooltip"); document.body.append(tip); }
+    tip.textContent = help.textContent;
+    tip.hidden = false;
+    const box = owner.getBoundingClientRect(), width = Math.min(340, innerWidth - 20);
+    tip.style.width = `${width}px`;
+    tip.style.left = `${Math.max(10, Math.min(box.left, innerWidth - width - 10))}px`;
+    const below = box.bottom + 6 + tip.offsetHeight < innerHeight;
+    tip.style.top = `${below ? box.bottom + 6 : box.top - tip.offsetHeight - 6}px`;
+  }
+  document.addEventListener("pointerover", (event) => { const owner = label(event.target); owner ? show(owner) : hide(); });
+  document.addEventListener("click", (event) => { const owner = label(event.target); if (owner) { event.preventDefault(); show(owner); } });
+  document.addEventListener("scroll", hide, true);
+  document.addEventListener("keydown", (event) => { byKey = event.key === "Tab"; if (!byKey) hide(); }, true);
+  document.addEventListener("focusin", (event) => {
+    const block = byKey && event.target.closest(".block"), owner = block && block.querySelector("[data-testid=block-info].has-info");
+    owner ? show(owner) : hide();
+  });
+})();
