@@ -15,7 +15,7 @@ from sd_ui.spec.fields import FIELDS, IMAGE, Field
 from sd_ui.spec.request import MODES
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
-ENGINE_SETTINGS = ("models_dir", "outputs_dir", "device", "dtype", "log_level")
+ENGINE_SETTINGS = ("models_dir", "outputs_dir", "device", "dtype", "model_memory_mb", "log_level")
 DRAW_SETTINGS = (*ENGINE_SETTINGS, "max_steps", "max_pixels", "max_batch", "max_upload_mb", "format")
 
 

@@ -125,7 +125,7 @@ def engine(settings: Settings) -> Iterator[Finding]:
         yield Finding("engine", f"does not start: {first_line(error)}", "pip install -r requirements.txt, or another --device and --dtype", True)
         return
     for name, value in opened.manager.facts().items():
-        yield Finding(name, value)
+        yield Finding(f"engine: {name}", value)
 
 
 def version_of(package: str) -> str:

@@ -121,5 +121,6 @@ def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
     from sd_ui.engine.generate import Engine as RealEngine
     from sd_ui.engine.pipeline_manager import PipelineManager
 
-    manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), None)
+    budget = settings.model_memory_mb * 1_000_000 or None
+    manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), budget)
     return RealEngine(manager, blobs)

@@ -134,6 +134,7 @@ class Settings:
     outputs_dir: Path = setting(Path("outputs"), FOLDER, "Folder of pictures, the queue and the gallery.")
     device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")
+    model_memory_mb: int = setting(0, whole(0, 10_000_000), "Memory that models may fill, in megabytes; 0: a share of what there is.")
     format: str = setting("png", one_of(*FORMATS), "Format of saved pictures.")
     preview: str = setting("predicted", one_of(*PREVIEWS), "What the live preview shows.")
     preview_every: int = setting(1, whole(1, 150), "Preview every n-th step.")
