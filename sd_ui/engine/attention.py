@@ -34,7 +34,7 @@ def works(kernel: Callable[[Place], torch.Tensor], place: Place) -> bool:
     """Tried rather than asked: what is installed may not fit this torch, and what fits may not know this card."""
     try:
         return bool(kernel(place).isfinite().all())
-    except Exception as error:  # a foreign kernel may raise anything; whatever it is, it means no
+    except (ImportError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # not built, not for this card, not for this torch
         log.info("%s is not usable here: %s", kernel.__name__.removeprefix("_try_"), str(error).partition("\n")[0])
         return False
 
