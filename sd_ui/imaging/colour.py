@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFile
 
 KEPT = ("RGB", "RGBA", "L", "I;16")
 WHITE = (255, 255, 255)
@@ -17,8 +17,8 @@ def plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         image, notes = sixteen_bit(image)
     else:
         image = to_srgb(_direct(image), profile if isinstance(profile, bytes) else b"")
-    if image.info:
-        image = image.copy()
+    if image.info or isinstance(image, ImageFile.ImageFile):
+        image = image.copy()  # without the file behind it
         image.info = {}  # a profile or a comment must not be applied or saved a second time
     return image, notes
 

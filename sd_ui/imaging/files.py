@@ -54,6 +54,7 @@ DAMAGED = (
     zlib.error,
     Image.DecompressionBombError,
 )
+ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 0x0112, 322, 323  # tags of EXIF and TIFF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -111,6 +112,8 @@ def opened(data: bytes, field: str, limits: Limits = Limits()) -> ImageFile.Imag
         check_size(webp_size(data), field, limits)  # its decoder takes memory for all pixels when it opens
     image = reader(io.BytesIO(data))
     check_size(image.size, field, limits)
+    if isinstance(image, TiffImageFile) and TILE_WIDTH in image.tag_v2:
+        check_size((image.tag_v2[TILE_WIDTH], image.tag_v2[TILE_HEIGHT]), field, limits)  # a small picture may consist of one huge tile
     return image
 
 
@@ -140,7 +143,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
 def upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; a damaged EXIF is ignored. Pillow has already turned a TIFF when it loaded it."""
     try:
-        turn = TURNS.get(image.getexif().get(0x0112, 1))
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
     except DAMAGED:
         turn = None
     if turn is None:

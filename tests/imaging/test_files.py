@@ -41,7 +41,7 @@ def refused(data: bytes, limits: Limits = Limits()) -> str:
 def decoded(data: bytes) -> Image.Image:
     image = files.decode(data, "init").image
     assert image.mode in ("RGB", "RGBA", "L", "I;16")
-    assert not image.info
+    assert type(image) is Image.Image and not image.info
     return image
 
 
@@ -317,6 +317,14 @@ def bomb_tiff(side: int) -> bytes:
     return bytes(data)
 
 
+def bomb_of_one_tile(side: int) -> bytes:
+    """A TIFF of 64x64 pixels in a tile of side x side."""
+    body = zlib.compress(bytes(10_000_000))
+    tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 134, 325: len(body)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + body
+
+
 def bomb_bmp(side: int) -> bytes:
     data = saved(PHOTO, "BMP")
     return data[:18] + struct.pack("<ii", side, side) + data[26:]
@@ -328,7 +336,7 @@ def bomb_jpeg(side: int) -> bytes:
     return data[: place + 5] + struct.pack(">HH", side, side) + data[place + 9 :]
 
 
-BOMBS = (bomb_png, bomb_webp, bomb_gif, bomb_tiff, bomb_bmp, bomb_jpeg)
+BOMBS = (bomb_png, bomb_webp, bomb_gif, bomb_tiff, bomb_of_one_tile, bomb_bmp, bomb_jpeg)
 
 
 @pytest.mark.parametrize("bomb", BOMBS)

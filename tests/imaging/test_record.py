@@ -50,7 +50,7 @@ def test_a_saved_picture_knows_its_request(format: str, quality: int) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(REQUESTS, SEEDS)
 def test_every_request_comes_back_from_every_format(format: str, request: GenerationRequest, seed: int) -> None:
     wanted = Record(request, Made(), 0, seed)
@@ -273,7 +273,7 @@ def test_a_record_that_cannot_be_used_is_said_and_the_rest_is_read(told: str, wh
     assert len(metadata.fault) < 300
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -305,7 +305,7 @@ def test_a_bomb_of_texts_is_refused() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 4000), st.binary(min_size=1, max_size=6))
 def test_damage_anywhere_is_read_or_refused(format: str, place: int, patch: bytes) -> None:
     data = FILES[format]
