@@ -82,10 +82,10 @@ def lay_out(services: Services) -> Layout:
                 delivery = form.delivery_widgets(services.settings)
         with gr.Column(scale=7, elem_id="right", min_width=330):
             viewer = Viewer(elem_id="viewer")
-            with gr.Accordion("Parameters of the picture above", open=False, elem_id="parameters"):
-                text = gr.Textbox(show_label=False, lines=4, max_lines=14, interactive=False, buttons=["copy"], elem_id="infotext", placeholder="Choose a result.")
             queue = QueuePanel(elem_id="queue")
             results = Results(elem_id="results")
+            with gr.Accordion("Parameters of this picture", open=False, elem_id="parameters"):
+                text = gr.Textbox(show_label=False, lines=4, max_lines=14, interactive=False, buttons=["copy"], elem_id="infotext", placeholder="Choose a result.")
     state = gr.State("txt2img"), gr.State(""), gr.State(PAGE), gr.State("")
     return Layout(shared, own, delivery, tabs, tab, *state, go, cancel, message, engine, about, token_counts, buttons, ratios, viewer, text, queue, results,
                   depth_map, info)  # fmt: skip
