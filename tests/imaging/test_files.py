@@ -378,7 +378,8 @@ for path in paths[warm:]:
     except BadRequest:
         continue
     sys.exit(f'{path} was taken')
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+unit = 1024 if sys.platform == 'darwin' else 1
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // unit)
 """
 
 
