@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any
 
 from sd_ui.jobs.lock import FolderLock
+from sd_ui.jobs.salvage import salvage
 from sd_ui.jobs.schema import migrate
 
 NUMBERED = re.compile(r"(\d{6,12})-\d+.*\.(png|jpg|webp)")  # the names that `keep` gives
@@ -59,19 +60,21 @@ class Database:
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """The database, checked and of the newest schema. A damaged one is moved aside, never deleted."""
+    """The database, checked and of the newest schema. A damaged one is moved aside, never deleted, and what is readable of it is taken over."""
     try:
-        connection = _checked(path)
+        connection, aside = _checked(path), None
     except sqlite3.DatabaseError as error:
         if (error.sqlite_errorcode & 0xFF) not in DAMAGED:
             raise  # locked, unreadable, no space: another file would not help
         aside = moved_aside(path)
-        log.warning(
-            "%s is damaged (%s): it was moved to %s, and a new one begins. The pictures are all there; the queue starts empty.", path, error, aside
-        )
+        log.warning("%s is damaged (%s). It was moved to %s, and a new one begins.", path, error, aside)
         connection = _checked(path)
     migrate(connection)
-    _go_on_counting(connection, path.parent)
+    if aside:
+        saved = salvage(aside, connection)
+        log.warning("%d jobs and %d pictures were taken over from %s.", saved["job"], saved["picture"], aside.name)
+    if aside or not connection.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'job'").fetchone():
+        _go_on_counting(connection, path.parent)
     return connection
 
 
@@ -109,8 +112,8 @@ def _damage(found: str) -> sqlite3.DatabaseError:
 
 def _go_on_counting(connection: sqlite3.Connection, outputs: Path) -> None:
     """A new database beside old pictures numbers its jobs after theirs, so that a number means one job for ever."""
-    if connection.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'job'").fetchone():
-        return
     names = (NUMBERED.fullmatch(path.name) for path in outputs.glob("????-??-??/*"))
+    counted = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'").fetchone()
     highest = max((int(name[1]) for name in names if name), default=0)
-    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (highest,))
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'job'")
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (max(highest, counted["seq"] if counted else 0),))

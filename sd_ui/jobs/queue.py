@@ -111,8 +111,9 @@ class Queue:
     def jobs(self, owner: str, states: Iterable[str] = STATES, limit: int = 100) -> list[Job]:
         """The running ones, the waiting ones in their order, then those that have ended, newest first."""
         wanted = json.dumps(list(states))
-        where = "WHERE owner = ? AND state IN (SELECT value FROM json_each(?))"
-        return [job for row in self._db.read(f"{JOB} {where} {UPCOMING_THEN_NEWEST} LIMIT ?", owner, wanted, limit) if (job := readable(row))]
+        chosen = f"SELECT number FROM job WHERE owner = ? AND state IN (SELECT value FROM json_each(?)) {UPCOMING_THEN_NEWEST} LIMIT ?"
+        rows = self._db.read(f"{JOB} WHERE number IN ({chosen}) {UPCOMING_THEN_NEWEST}", owner, wanted, limit)
+        return [job for row in rows if (job := readable(row))]
 
     def position(self, job_id: str) -> int:
         """How many jobs, whosever they are, come before this one; 0 when it does not wait."""

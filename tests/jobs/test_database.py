@@ -1,5 +1,6 @@
 """One file, one process, and what happens when the file is damaged."""
 
+import random
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from sd_ui.jobs import database, schema
 from sd_ui.jobs.database import Database
 from sd_ui.jobs.lock import FolderInUse
 from sd_ui.jobs.schema import MIGRATIONS, NewerDatabase, migrate
+from sd_ui.spec.events import Done
 from tests.jobs.fakes import ALICE, asked, house
 
 
@@ -49,16 +51,49 @@ def test_a_damaged_database_is_moved_aside_and_work_goes_on(tmp_path, caplog, da
     assert "is damaged" in caplog.text and aside.name in caplog.text
 
 
-def test_damage_in_the_middle_is_found_too(tmp_path):
-    with house(tmp_path, start=False, per_owner=500) as home:
-        for number in range(100):
-            home.submit(f"{number} " + "long prompt " * 50)
+def test_of_a_database_damaged_in_the_middle_the_rest_is_taken_over(tmp_path, caplog):
+    with house(tmp_path) as home:
+        for number in range(48):
+            home.ended(home.submit(f"{number} " + "long prompt " * 100, seed=number, steps=1))
+        before = {job.id: job for job in home.queue.jobs(ALICE)}
+        pictures = {picture.id: picture for picture in home.gallery.pictures(ALICE)}
     data = bytearray((tmp_path / "sd_ui.db").read_bytes())
-    data[8192:16384] = b"\x55" * 8192
+    middle = data.index(b'"20 long prompt') // 4096 * 4096
+    data[middle : middle + 4096] = b"\x55" * 4096
     (tmp_path / "sd_ui.db").write_bytes(data)
+    with house(tmp_path) as home:
+        jobs = {job.id: job for job in home.queue.jobs(ALICE)}
+        assert jobs.items() <= before.items() and 40 <= len(jobs) < 48
+        kept = {picture.id: picture for picture in home.gallery.pictures(ALICE)}
+        assert kept.items() <= pictures.items() and {picture.job for picture in kept.values()} == jobs.keys()
+        assert home.submit().number == 49
+    assert "is damaged" in caplog.text and f"{len(jobs)} jobs and {len(kept)} pictures were taken over" in caplog.text
+
+
+def test_whatever_is_damaged_the_next_start_succeeds(tmp_path):
+    """At any place of the file; waiting jobs that can be read still run."""
+    with house(tmp_path / "whole", start=False) as home:
+        for number in range(10):
+            home.submit(f"{number} " + "long prompt " * 90, steps=1)
+    whole, chance = (tmp_path / "whole" / "sd_ui.db").read_bytes(), random.Random(1)
+    for number in range(12):
+        data, folder = bytearray(whole), tmp_path / str(number)
+        start = chance.randrange(len(data))
+        data[start : start + 2000] = chance.randbytes(len(data[start : start + 2000]))
+        folder.mkdir()
+        (folder / "sd_ui.db").write_bytes(data)
+        with house(folder) as home:
+            for job in home.queue.jobs(ALICE):
+                home.ended(job)
+            assert isinstance(home.ended(home.submit("after the damage")), Done)
+
+
+def test_numbers_go_on_after_the_highest_picture_even_where_its_row_is_lost(tmp_path):
+    (tmp_path / "2026-01-01").mkdir(parents=True)
+    (tmp_path / "2026-01-01" / "000123-1.png").touch()
+    (tmp_path / "sd_ui.db").write_bytes(b"no database")
     with house(tmp_path, start=False) as home:
-        assert home.queue.jobs(ALICE) == []
-    assert list(tmp_path.glob("sd_ui.damaged-*.db"))
+        assert home.submit().number == 124
 
 
 def test_numbers_go_on_after_the_pictures_of_a_lost_database(tmp_path):

@@ -45,7 +45,7 @@ class Victim:
     def end(self) -> int:
         self.hear()
         _, errors = self.process.communicate()
-        assert "Error" not in errors, errors
+        assert "Traceback" not in errors, errors
         return self.process.returncode
 
 

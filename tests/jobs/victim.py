@@ -59,7 +59,7 @@ def step(request: Any, step: int) -> None:
 def main(outputs: str, jobs: str, point: str = "") -> None:
     if point:
         set_trap(point)
-    with house(Path(outputs), Painter(step), attempts=1000) as home:
+    with house(Path(outputs), Painter(step), attempts=1000, per_owner=10_000, in_all=10_000) as home:
         say("up")
         for number in range(int(jobs)):
             job = home.queue.submit(request_of(number), ALICE, key=f"job {number}")
