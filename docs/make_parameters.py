@@ -21,7 +21,7 @@ Made from `sd_ui/spec/fields.py` by `python docs/make_parameters.py`; a test com
 (`cfg_scale` is `--cfg-scale` there) and the parameters of the named endpoints go by these names, and a refusal names them.
 
 "The model's own" default comes from its card in `presets/models/`; the value in brackets holds where the card says nothing.
-A server may allow less than the range (`--help` tells which settings); the message says how much.
+A server may allow less than the range (`--max-steps`, `--max-pixels`, `--max-batch`); the message says how much.
 """
 
 
