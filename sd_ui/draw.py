@@ -13,7 +13,7 @@ from PIL import Image
 from sd_ui import services
 from sd_ui.imaging import files, record
 from sd_ui.imaging.blobs import Blobs
-from sd_ui.jobs.intake import Intake, check
+from sd_ui.jobs.intake import Reader, check
 from sd_ui.models.index import ModelIndex
 from sd_ui.settings import Settings
 from sd_ui.spec.codec import dump
@@ -84,7 +84,7 @@ def draw(
 
 def read(mode: str, values: Mapping[str, Any], models: ModelIndex, blobs: Blobs, settings: Settings) -> Accepted:
     given = {name: file_of(name, value) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
-    return Intake(None, blobs, models.cards, settings.limits).read(mode, given)  # type: ignore[arg-type]  # only submitting needs a queue
+    return Reader(blobs, models.cards, settings.limits).read(mode, given)
 
 
 def file_of(name: str, path: str) -> bytes:

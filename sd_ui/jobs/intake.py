@@ -36,27 +36,16 @@ class Given:
         return self.ref or ImageRef("", *self.image.size)
 
 
-class Intake:
+class Reader:
     """models: the cards by name, asked anew each time. Pictures in values are bytes of a file, PIL images or ImageRef."""
 
-    def __init__(self, queue: Queue, blobs: Blobs, models: Callable[[], Mapping[str, ModelCard]], limits: Limits = Limits()) -> None:
-        self._queue, self._blobs, self._models, self._limits = queue, blobs, models, limits
+    def __init__(self, blobs: Blobs, models: Callable[[], Mapping[str, ModelCard]], limits: Limits = Limits()) -> None:
+        self._blobs, self._models, self._limits = blobs, models, limits
 
     def read(self, mode: str, values: Mapping[str, Any]) -> Accepted:
         """The request that these values are, its pictures kept. Raises BadRequest, and has kept nothing then."""
         accepted, pictures = self._checked(mode, values)
         return self._kept(accepted, pictures)
-
-    def submit(self, mode: str, values: Mapping[str, Any], owner: str, delivery: Delivery = Delivery(), key: str = "") -> tuple[Job, tuple[str, ...]]:
-        """The job, and what was changed on the way in. The same key and values again are the same job, with the seed that it drew."""
-        check(delivery)
-        if (earlier := self._queue.keyed(owner, key)) and is_random(values.get("seed")):
-            values = {**values, "seed": earlier.request.seed}
-        accepted, pictures = self._checked(mode, values)
-        if not earlier:
-            self._queue.check_room(owner)
-        accepted = self._kept(accepted, pictures)
-        return self._queue.submit(accepted.request, owner, delivery, key), accepted.notes
 
     # ------------------------------------------------------------ parts
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
@@ -112,6 +101,25 @@ class Intake:
     def _kept(self, accepted: Accepted, pictures: Mapping[str, Given]) -> Accepted:
         refs = {PLACE_OF[name]: given.ref or self._blobs.put(given.image) for name, given in pictures.items()}
         return replace(accepted, request=with_pictures(accepted.request, refs))
+
+
+class Intake(Reader):
+    """A reader that hands on what it has read to the queue."""
+
+    def __init__(self, queue: Queue, blobs: Blobs, models: Callable[[], Mapping[str, ModelCard]], limits: Limits = Limits()) -> None:
+        super().__init__(blobs, models, limits)
+        self._queue = queue
+
+    def submit(self, mode: str, values: Mapping[str, Any], owner: str, delivery: Delivery = Delivery(), key: str = "") -> tuple[Job, tuple[str, ...]]:
+        """The job, and what was changed on the way in. The same key and values again are the same job, with the seed that it drew."""
+        check(delivery)
+        if (earlier := self._queue.keyed(owner, key)) and is_random(values.get("seed")):
+            values = {**values, "seed": earlier.request.seed}
+        accepted, pictures = self._checked(mode, values)
+        if not earlier:
+            self._queue.check_room(owner)
+        accepted = self._kept(accepted, pictures)
+        return self._queue.submit(accepted.request, owner, delivery, key), accepted.notes
 
 
 def mask_for(mask: Given, init: Given) -> Given:
