@@ -63,8 +63,8 @@ def opened(path: Path) -> sqlite3.Connection:
     """The database, checked and of the newest schema. A damaged one is moved aside, never deleted, and what is readable of it is taken over."""
     try:
         connection, aside = _checked(path), None
-    except sqlite3.DatabaseError as error:
-        if (error.sqlite_errorcode & 0xFF) not in DAMAGED:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if not is_damage(error):
             raise  # locked, unreadable, no space: another file would not help
         aside = moved_aside(path)
         log.warning("%s is damaged (%s). It was moved to %s, and a new one begins.", path, error, aside)
@@ -76,6 +76,16 @@ def opened(path: Path) -> sqlite3.Connection:
     if aside or not connection.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'job'").fetchone():
         _go_on_counting(connection, path.parent)
     return connection
+
+
+def is_damage(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
+    """Python cannot even read SQLite's message where it quotes damaged text."""
+    return isinstance(error, UnicodeDecodeError) or (error.sqlite_errorcode & 0xFF) in DAMAGED
+
+
+def text(data: bytes) -> str:
+    """A text that is damaged makes its own row unusable, not all of them."""
+    return data.decode("utf-8", "replace")
 
 
 def moved_aside(path: Path) -> Path:
@@ -92,7 +102,7 @@ def moved_aside(path: Path) -> Path:
 def _checked(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
     try:
-        connection.row_factory = sqlite3.Row
+        connection.row_factory, connection.text_factory = sqlite3.Row, text
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

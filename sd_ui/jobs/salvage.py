@@ -28,7 +28,7 @@ def rows(old: sqlite3.Connection, table: str) -> list[sqlite3.Row]:
                 if row["number"] in found:
                     break  # they have met: nothing was missing between
                 found[row["number"]] = row
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             continue
     return [found[number] for number in sorted(found)]
 

@@ -1,72 +1,81 @@
 """kill -9 at any moment: no accepted job is lost, none is doubled, and every picture is the one of an undisturbed run."""
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from sd_ui.imaging import record
+from tests.jobs import victim
 from tests.jobs.fakes import ALICE, House, house, pixels_of
 from tests.jobs.victim import POINTS, request_of
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-ROOT = Path(__file__).parents[2]
 
 
 class Victim:
-    """The process, and what it says."""
+    """The process, and what it says. It is forked from one that has imported everything already: most of a start would be imports."""
 
     def __init__(self, outputs: Path, jobs: int, point: str = "") -> None:
-        command = [sys.executable, "-m", "tests.jobs.victim", str(outputs), str(jobs), *([point] if point else [])]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        self.accepted: dict[str, str] = {}
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.jobs.victim"])
+        self.words, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=victim.main, args=(theirs, outputs, jobs, point))
+        self.process.start()
+        theirs.close()
+        self.accepted: dict[int, str] = {}
 
     def hear(self, word: str = "", times: int = 0) -> None:
         """Until it has said the word so many times; without a word, to the end."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            said = line.split()
+        while said := self.next_words():
             if said[0] == "accepted":
                 self.accepted[said[1]] = said[2]
             times -= said[0] == word
             if word and times <= 0:
                 return
 
-    def kill(self) -> int:
+    def next_words(self) -> tuple[Any, ...] | None:
+        try:
+            words: tuple[Any, ...] = self.words.recv()
+            return words
+        except (EOFError, OSError):  # it is dead, perhaps in the middle of a word
+            return None
+
+    def kill(self) -> int | None:
         self.process.kill()
         return self.end()
 
-    def end(self) -> int:
+    def end(self) -> int | None:
         self.hear()
-        _, errors = self.process.communicate()
-        assert "Traceback" not in errors, errors
-        return self.process.returncode
+        self.process.join()
+        self.words.close()
+        return self.process.exitcode
 
 
-def survive(outputs: Path, jobs: int, kills: int, points: tuple[str, ...]) -> dict[str, str]:
-    """Kills at the named points and at random moments, then lets the jobs end. The ids of all jobs that were ever acknowledged."""
-    chance, accepted = random.Random(kills), {}
+def survive(outputs: Path, jobs: int, kills: int, points: tuple[str, ...]) -> None:
+    """Kills at the named points and at random moments, then lets the jobs end."""
+    chance = random.Random(kills)
+    accepted: dict[int, str] = {}
     schedule = [*points, *[""] * kills]
     chance.shuffle(schedule)
     schedule.sort(key=lambda point: "submit" not in point)  # later all jobs are accepted, and nothing is left to submit
     for point in schedule:
-        victim = Victim(outputs, jobs, point)
+        process = Victim(outputs, jobs, point)
         if not point:
-            victim.hear(*chance.choice([("up", 1), ("accepted", chance.randint(1, jobs)), *[("step", chance.randint(1, 9))] * 4]))
+            process.hear(*chance.choice([("up", 1), ("accepted", chance.randint(1, jobs)), *[("step", chance.randint(1, 9))] * 4]))
             time.sleep(chance.random() * 0.02)
-        status = victim.end() if point else victim.kill()
+        status = process.end() if point else process.kill()
         assert status == -signal.SIGKILL, f"it was not killed {point or 'by us'}: {status}"
-        assert all(accepted.setdefault(number, job_id) == job_id for number, job_id in victim.accepted.items())
-    victim = Victim(outputs, jobs)
-    assert victim.end() == 0
-    assert accepted.items() <= victim.accepted.items(), "an acknowledged job was lost or doubled"
-    return victim.accepted
+        assert all(accepted.setdefault(number, job_id) == job_id for number, job_id in process.accepted.items())
+    process = Victim(outputs, jobs)
+    assert process.end() == 0
+    assert accepted.items() <= process.accepted.items(), "an acknowledged job was lost or doubled"
 
 
 def everything(home: House) -> dict[tuple[str, int], str]:
@@ -111,8 +120,7 @@ def test_five_hundred_kills(tmp_path):
 
 def test_a_picture_that_was_kept_is_not_drawn_again(tmp_path):
     """Killed between its first and its second picture, the job goes on with the second."""
-    victim = Victim(tmp_path, 3, "after row")
-    assert victim.end() == -signal.SIGKILL
+    assert Victim(tmp_path, 3, "after row").end() == -signal.SIGKILL
     [first] = tmp_path.glob("????-??-??/*")
     before = first.stat().st_mtime_ns, pixels_of(first)
     with house(tmp_path) as home:

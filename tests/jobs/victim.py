@@ -1,14 +1,12 @@
-"""A process that runs jobs until it is killed: python -m tests.jobs.victim OUTPUTS JOBS [POINT].
-
-It says each accepted job, each step and each picture on its output. With a POINT such as "before rename" it kills itself there.
-"""
+"""What a process does that is to be killed: it runs jobs, and says each accepted job and each step."""
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sd_ui.imaging import files
@@ -29,11 +27,6 @@ OWNERS_OF_POINTS: dict[str, tuple[Any, str]] = {
 POINTS = tuple(f"{when} {name}" for name in OWNERS_OF_POINTS for when in ("before", "after"))
 
 
-def say(*words: object) -> None:
-    sys.stdout.write(" ".join(map(str, words)) + "\n")
-    sys.stdout.flush()
-
-
 def set_trap(point: str) -> None:
     when, name = point.split()
     owner, attribute = OWNERS_OF_POINTS[name]
@@ -51,23 +44,31 @@ def request_of(number: int) -> Any:
     return asked(f"job {number}", seed=2**64 - 2 if number == 0 else number * 10, count=1 + (number + 1) % 3, steps=3)
 
 
-def step(request: Any, step: int) -> None:
-    time.sleep(0.002)
-    say("step", request.prompt, step)
+class Voice:
+    """Says words to the test; both threads of the process speak."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.lock = connection, Lock()
+
+    def __call__(self, *words: object) -> None:
+        with self.lock:
+            self.connection.send(words)
 
 
-def main(outputs: str, jobs: str, point: str = "") -> None:
+def main(connection: Connection, outputs: Path, jobs: int, point: str) -> None:
+    """point: where it kills itself, such as "before rename"; "": nowhere."""
+    say = Voice(connection)
+
+    def before_step(request: Any, step: int) -> None:
+        time.sleep(0.002)
+        say("step", request.prompt, step)
+
     if point:
         set_trap(point)
-    with house(Path(outputs), Painter(step), attempts=1000, per_owner=10_000, in_all=10_000) as home:
+    with house(outputs, Painter(before_step), attempts=1000, per_owner=10_000, in_all=10_000) as home:
         say("up")
-        for number in range(int(jobs)):
+        for number in range(jobs):
             job = home.queue.submit(request_of(number), ALICE, key=f"job {number}")
             say("accepted", number, job.id)
-        for job in home.queue.jobs(ALICE, limit=int(jobs)):
+        for job in home.queue.jobs(ALICE, limit=jobs):
             home.ended(job)
-            say("ended", job.id)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
