@@ -17,6 +17,7 @@ from sd_ui.api.guard import OWNER_COOKIE, Guard, Rules
 from sd_ui.api.hosts import Hosts
 from sd_ui.api.login import SESSION_COOKIE, Logins
 from sd_ui.jobs.owners import owner_of
+from sd_ui.settings import Settings
 
 HOST = "127.0.0.1:7860"
 OWN = {"Origin": f"http://{HOST}", "Sec-Fetch-Site": "same-origin"}
@@ -421,3 +422,55 @@ def test_where_no_password_is_asked_logging_in_is_harmless(ask):
 
 def test_gradio_may_ask_itself_whether_it_runs(ask):
     assert ask("GET", "/gradio_api/startup-events", behind_login()).status_code == 200
+
+
+# ---------------------------------------------------------------- sockets, and where the rules come from
+def knock(app, rules, headers):
+    """What a WebSocket handshake is answered with."""
+    scope = {
+        "type": "websocket",
+        "path": "/socket",
+        "raw_path": b"/socket",
+        "query_string": b"",
+        "scheme": "ws",
+        "subprotocols": [],
+        "client": ("10.0.0.7", 1),
+    }
+    scope["headers"] = [(name.lower().encode(), value.encode()) for name, value in {"Host": HOST, **headers}.items()]
+    said = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        said.append(message["type"])
+
+    asyncio.run(Guard(app, rules)(scope, receive, send))
+    return said[0]
+
+
+def test_a_socket_is_opened_for_our_own_page_alone(app):
+    assert knock(app, PLAIN, {"Origin": f"http://{HOST}"}) == "websocket.accept"
+    assert knock(app, PLAIN, {"Origin": "https://evil.example"}) == "websocket.close"
+    assert knock(app, PLAIN, {"Host": "evil.example"}) == "websocket.close"
+
+
+def test_a_socket_needs_a_login_too(app, ask):
+    rules = behind_login()
+    assert knock(app, rules, {"Origin": f"http://{HOST}"}) == "websocket.close"
+    session = set_cookies(ask("POST", "/login", rules, data=RIGHT))[SESSION_COOKIE].split(";")[0]
+    assert knock(app, rules, {"Origin": f"http://{HOST}", "Cookie": session}) == "websocket.accept"
+
+
+def test_the_rules_follow_from_the_settings():
+    rules = Rules.of(Settings(auth=("ada:x",), allowed_host=("sd.example.org",), root_path="https://proxy.example/sd", max_request_mb=7))
+    assert rules.logins is not None and rules.max_body == 7_000_000 and not rules.mcp and rules.url("/login") == "/sd/login"
+    assert rules.hosts.knows("sd.example.org") and rules.hosts.knows("proxy.example") and not rules.hosts.knows("evil.example")
+    assert Rules.of(Settings()).logins is None
+    on_space = Rules.of(Settings(host="0.0.0.0", space="ada.hf.space"))
+    assert on_space.space and on_space.hosts.knows("anything") and on_space.hosts.own("https://ada.hf.space", "10.0.0.1:7860")
+
+
+def test_whoever_asks_about_the_page_without_reading_it_is_treated_alike(ask):
+    assert ask("HEAD", "/", behind_login()).status_code == 401
+    assert ask("HEAD", "/", host="evil.example").status_code == 403
