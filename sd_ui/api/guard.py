@@ -105,7 +105,7 @@ class Guard:
         return [self._cookie(asked, OWNER_COOKIE, secret, YEAR)]
 
     def _cookie(self, asked: HTTPConnection, name: str, value: str, seconds: int) -> str:
-        secure = asked.url.scheme in ("https", "wss") or self.rules.hosts.is_shared(asked.headers.get("host", ""))
+        secure = asked.scope.get("scheme") in ("https", "wss") or self.rules.hosts.is_shared(asked.headers.get("host", ""))
         flags = "; Secure; SameSite=None; Partitioned" if self.rules.space else "; Secure; SameSite=Lax" if secure else "; SameSite=Lax"
         return f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly{flags}"
 

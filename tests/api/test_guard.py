@@ -102,7 +102,9 @@ def test_a_rebound_name_reaches_nothing(ask, path):
     assert answer.status_code == 403 and "--allowed-host" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("host", ["", "127.0.0.1@evil.example", "evil.example#localhost", "localhost:abc", "192.168.1.5:7860", "0.0.0.0:7860"])
+@pytest.mark.parametrize(
+    "host", ["", "[", "[::1", "::1", "a b", "127.0.0.1@evil.example", "evil.example#localhost", "localhost:abc", "192.168.1.5:7860", "0.0.0.0:7860"]
+)
 def test_a_strange_host_is_refused(ask, host):
     assert ask("GET", "/whoami", host=host).status_code == 403
 
