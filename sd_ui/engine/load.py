@@ -76,6 +76,14 @@ def with_vae(loaded: Loaded, card: ModelCard | None, hashes: Hashes | None = Non
         raise BadRequest("vae", f"{owner.name} cannot be used: {error.why if isinstance(error, BadRequest) else error}") from error
 
 
+def needs(card: ModelCard, place: Place) -> int:
+    """Bytes that the model will take in memory, from its headers. Raises BadRequest("model") where they cannot be read."""
+    try:
+        return sum(header.read(file).numbers for file in folders.used(card.path)) * place.dtype.itemsize
+    except (Unreadable, OSError) as error:
+        raise BadRequest("vae" if card.kind == "vae" else "model", f"{card.name} cannot be used: {error}") from error
+
+
 def usable(card: ModelCard, field: str) -> None:
     if card.fault:
         raise BadRequest(field, f"{card.name} cannot be used: {card.fault}")

@@ -93,7 +93,10 @@ def with_input_plane(unet: Module, weight: Tensor, make: Callable[[], Module]) -
 
 
 def _placed(tensor: Tensor, place: Place) -> Tensor:
-    """A copy, never a view of the mapped file: whoever overwrites that file must not change, or crash, a running model."""
+    """A copy, never a view of the mapped file: whoever overwrites that file must not change, or crash, a running model.
+
+    And mapped tensors lie at odd addresses, which changes the last bits of what is computed with them.
+    """
     dtype = place.dtype if tensor.is_floating_point() else tensor.dtype
     return tensor.to(place.device, dtype, copy=True, memory_format=torch.contiguous_format)
 

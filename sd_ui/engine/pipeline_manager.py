@@ -94,7 +94,7 @@ class PipelineManager:
     def _loaded(self, card: ModelCard, vae: ModelCard | None) -> _Kept:
         stamps = _stamps(card, vae)  # before reading: a file that changes meanwhile is loaded again next time
         sibling = self._sibling(card)
-        needed = (0 if sibling else self._estimate(card)) + (self._estimate(vae) if vae else 0)
+        needed = (0 if sibling else load.needs(card, self.place)) + (load.needs(vae, self.place) if vae else 0)
         self._keep_within(self._budget() - needed, spared=sibling)
         kept = _Kept(self._read(card, vae, sibling), stamps)
         with self._lock:
@@ -116,7 +116,7 @@ class PipelineManager:
             if not _out_of_memory(error):
                 raise
             free = memory.free(self.place.device) / 2**20
-            why = f"{card.name} does not fit into memory: it takes about {self._estimate(card) / 2**20:.0f} MiB, {free:.0f} are free"
+            why = f"{card.name} does not fit into memory: it takes about {load.needs(card, self.place) / 2**20:.0f} MiB, {free:.0f} are free"
             raise BadRequest("model", why) from error
 
     def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
@@ -132,10 +132,6 @@ class PipelineManager:
     # ------------------------------------------------------------ making room
     def _budget(self) -> int:
         return memory.budget(self.place.device) if self.budget is None else self.budget
-
-    def _estimate(self, card: ModelCard) -> int:
-        """Files are usually half precision: in float32 they take twice their size."""
-        return card.size * (2 if self.place.dtype == torch.float32 else 1)
 
     def _keep_within(self, room: int, spared: _Kept | None = None) -> None:
         """Drops what nobody borrows, least recently used first, until the rest fits into `room` bytes."""

@@ -72,6 +72,15 @@ def weights(folder: Path) -> Path:
     raise Unreadable(f"{PARTS.get(folder.name, 'the model')} has no weights ({MODEL_WEIGHTS[0]}.safetensors)")
 
 
+def used(path: Path) -> list[Path]:
+    """The weights that are loaded of a model: the file itself, or those of a folder's parts; not its safety checker, not a second precision."""
+    if not path.is_dir():
+        return [path]
+    found = [weights(path)] if is_vae(path) else [weights(path / part) for part in ("unet", "vae", "text_encoder")]
+    extra = [path / "unet" / DEPTH_PLANE] + ([weights(path / "depth_estimator")] if (path / "depth_estimator" / CONFIG).is_file() else [])
+    return found + [file for file in extra if file.is_file()]
+
+
 def tokenizer_file(folder: Path) -> bool:
     return (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
 

@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from sd_ui.models.stamps import WEIGHTS, Remembered, files
+from sd_ui.models.folders import used
+from sd_ui.models.stamps import Remembered
 
 
 class Hashes:
@@ -13,7 +14,7 @@ class Hashes:
         self._remembered = Remembered()
 
     def of(self, path: Path) -> str:
-        """Of a file: its sha256. Of a model's folder: the sha256 of the list of its weights and their sha256."""
+        """Of a file: its sha256. Of a model's folder: the sha256 of the list of the weights that are loaded and their sha256."""
         return self._remembered.ask(_of_folder if path.is_dir() else _of_file, path)
 
 
@@ -29,7 +30,6 @@ def _of_file(path: Path) -> str:
 
 def _of_folder(path: Path) -> str:
     listed = hashlib.sha256()
-    for file in files(path):
-        if file.suffix == WEIGHTS:
-            listed.update(f"{file.relative_to(path).as_posix()} {_of_file(file)}\n".encode())
+    for file in sorted(used(path)):
+        listed.update(f"{file.relative_to(path).as_posix()} {_of_file(file)}\n".encode())
     return listed.hexdigest()

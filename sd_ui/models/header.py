@@ -36,6 +36,11 @@ class Header:
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
 
+    @property
+    def numbers(self) -> int:
+        """How many there are in all tensors."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
     def shape(self, name: str) -> tuple[int, ...]:
         """() where there is no such tensor."""
         return self.tensors[name].shape if name in self.tensors else ()

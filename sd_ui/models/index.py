@@ -7,8 +7,7 @@ from sd_ui.models import files, folders, presets, scan, tokens
 from sd_ui.models.finding import CHECKPOINT, Finding, faulty
 from sd_ui.models.header import Unreadable
 from sd_ui.models.scan import Candidate
-from sd_ui.models.stamps import WEIGHTS, Remembered
-from sd_ui.models.stamps import files as files_of
+from sd_ui.models.stamps import Remembered
 from sd_ui.models.tokens import TokenCount
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
@@ -102,7 +101,8 @@ def _is_folder(candidate: Candidate) -> bool:
 
 
 def _size(path: Path) -> int:
+    """Bytes of what is loaded; 0 where that cannot be told."""
     try:
-        return sum(file.stat().st_size for file in files_of(path) if file.suffix == WEIGHTS or file == path)
-    except OSError:
+        return sum(file.stat().st_size for file in folders.used(path))
+    except (OSError, Unreadable):
         return 0

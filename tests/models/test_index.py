@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
-import torch
 from sd_ui.models.index import ModelIndex
 from sd_ui.spec.errors import BadRequest
 from tests.checkpoints import tiny_folder, tiny_single_file, tiny_vae_file
@@ -50,7 +50,7 @@ def test_the_model_in_the_box_is_always_there_and_says_what_it_can_do():
 
 def test_every_layout_is_recognised_and_the_input_channels_tell_the_modes(models):
     cards = index(models).cards()
-    assert list(cards)[0] == "embedded"
+    assert next(iter(cards)) == "embedded"
     assert not [card.fault for card in cards.values() if card.fault]
     assert {name: card.modes for name, card in cards.items() if name != "embedded"} == {
         "plain": ("txt2img", "img2img", "inpaint"),
