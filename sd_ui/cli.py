@@ -100,6 +100,7 @@ def generate(given: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(drawn.as_json(), ensure_ascii=False))
     else:
         print(*drawn.files, sep="\n")
+        print(*drawn.notes, sep="\n", end="\n" if drawn.notes else "", file=sys.stderr)
     return OK
 
 
