@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_the_story_of_a_job_in_the_order_of_its_events(blobs):
     assert kinds == [Loading, *[Stepped] * 5, Drawn, *[Stepped] * 5, Drawn]
     steps = [event for event in events if isinstance(event, Stepped)]
     assert [(s.picture, s.count, s.index, s.total) for s in steps] == [(p, 2, i, 5) for p in (1, 2) for i in range(1, 6)]
-    assert all(a.elapsed <= b.elapsed for a, b in zip(steps, steps[1:], strict=False)) and steps[-1].remaining == 0
+    assert all(a.elapsed <= b.elapsed for a, b in pairwise(steps)) and steps[-1].remaining == 0
     drawn = [event for event in events if isinstance(event, Drawn)]
     assert [(d.index, d.seed, d.width, d.height) for d in drawn] == [(0, SEED, SIZE, SIZE), (1, SEED + 1, SIZE, SIZE)]
     made = drawn[0].made

@@ -32,7 +32,10 @@ INPUTS = Inputs(PICTURE, MASK, DEPTH)
 
 @pytest.fixture(autouse=True)
 def the_mean_and_not_a_draw(monkeypatch):
-    """Stock pipelines draw from the VAE's distribution with the run's generator; we take its mean, so that the noise stays txt2img's. Contiguous, as ours is."""
+    """Stock pipelines draw from the VAE's distribution with the run's generator; we take its mean, so that the noise stays txt2img's.
+
+    Contiguous, as ours is.
+    """
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode().contiguous())
 
 
