@@ -31,6 +31,7 @@ def main() -> int:
     print(f"Browser tests: {browser or 'skipped, ' + chromium.MISSING}", flush=True)
     environment = os.environ | ({chromium.VARIABLE: browser} if browser else {})
     python = installed(options.venv)
+    remove_stubs()
     failed = [
         " ".join(check)
         for check in CHECKS
@@ -47,6 +48,12 @@ def installed(folder: Path) -> Path:
     print("Installing requirements-dev.txt; the first time this takes minutes.", flush=True)
     must([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", ROOT / "requirements-dev.txt"], "See what pip says above.")
     return python
+
+
+def remove_stubs() -> None:
+    """Gradio writes a .pyi beside each component of ours when it is imported; mypy would believe it instead of the source."""
+    for stub in (ROOT / "sd_ui").rglob("*.pyi"):
+        stub.unlink()
 
 
 def install_chromium() -> str | None:
