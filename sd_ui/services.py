@@ -49,9 +49,10 @@ class Services:
 def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> Services:
     """open_driver: another engine than the real one. Raises FolderInUse where another process works in the outputs folder."""
     outputs, limits = settings.outputs_dir, settings.limits
-    database = Database(outputs / "sd_ui.db")
     models, blobs = open_models(settings), open_blobs(settings)
-    queue, gallery, bus = Queue(database), Gallery(database, outputs), Bus()
+    database = Database(outputs / "sd_ui.db")
+    queue = Queue(database, per_owner=settings.max_waiting, in_all=settings.max_waiting_all)
+    gallery, bus = Gallery(database, outputs), Bus()
     keep = Keep(gallery, outputs, lambda checkpoint: (title(models.cards(), checkpoint), ""))
     worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
     return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models.cards, limits), limits)

@@ -141,6 +141,8 @@ class Settings:
     max_steps: int = setting(Limits.steps, whole(1, 150), "Most steps of a picture.")
     max_pixels: int = setting(Limits.pixels, whole(64 * 64, 4096 * 4096), "Most pixels of a picture, width x height.")
     max_batch: int = setting(Limits.count, whole(1, 64), "Most pictures of a job.")
+    max_waiting: int = setting(50, whole(1, 10_000), "Most waiting jobs of one browser.")
+    max_waiting_all: int = setting(500, whole(1, 100_000), "Most waiting jobs of all browsers together.")
     max_upload_mb: int = setting(25, whole(1, 1000), "Largest uploaded file, in megabytes.")
     max_request_mb: int = setting(100, whole(1, 4000), "Largest request, in megabytes.")
     mcp: bool = setting(False, SWITCH, "Offer the page's functions to language models over MCP (needs: pip install 'mcp<2').")

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sd_ui.services import open_services
 from sd_ui.settings import ROWS, Settings, SettingsError, is_loopback, read, with_password
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.request import GenerationRequest
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +130,12 @@ def test_every_setting_has_help_and_is_told_apart():
 def test_limits_come_from_the_settings():
     limits = read(["--max-steps", "50", "--max-upload-mb", "5", "--max-batch", "4", "--max-pixels", "262144"], {}).limits
     assert (limits.steps, limits.input_bytes, limits.count, limits.pixels) == (50, 5_000_000, 4, 262144)
+
+
+def test_a_full_queue_says_so(elsewhere):
+    services = open_services(read(["--max-waiting", "2", "--models-dir", "models"], {}))
+    for _ in range(2):
+        services.queue.submit(GenerationRequest(), "ada")
+    with pytest.raises(BadRequest, match="at most 2"):
+        services.queue.submit(GenerationRequest(), "ada")
+    services.close()
