@@ -149,7 +149,7 @@ def _unet_of(found: Header, weights: Weights, place: Place) -> UNet2DConditionMo
     cross = found.shape(files.UNET + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
     config = _widened("unet", widths) | {"cross_attention_dim": cross[1] if len(cross) == 2 else 768}
     config["in_channels"] = found.shape(files.UNET + "input_blocks.0.0.weight")[1]
-    return _unet(config, original.renamed(_under(files.UNET, weights), original.unet_name, lambda: UNet2DConditionModel(**config)), place)
+    return parts.built("the U-Net", lambda: UNet2DConditionModel(**config), _under(files.UNET, weights), place, original.unet_name)
 
 
 def _vae_file(path: Path, place: Place) -> Vae:
@@ -162,9 +162,7 @@ def _vae_of(weights: Weights, place: Place) -> Vae:
     ]
     config = _widened("vae", shapes)
     own = {name: tensor for name, tensor in weights.items() if name.startswith(VAE_PARTS)}
-    named = original.renamed(own, original.vae_name, lambda: AutoencoderKL(**config))
-    vae: Vae = parts.built("the VAE", lambda: AutoencoderKL(**config), original.linear(named), place)
-    return vae
+    return parts.built("the VAE", lambda: AutoencoderKL(**config), original.linear(own), place, original.vae_name)
 
 
 def _text_encoder_of(found: Header, weights: Weights, place: Place) -> CLIPTextModel:

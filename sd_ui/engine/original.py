@@ -1,11 +1,10 @@
 """What Stable Diffusion 1.x's own program called its tensors: from the names of diffusers and transformers to those of a published file."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
-from accelerate import init_empty_weights
-from torch import Tensor, nn
+from torch import Tensor
 
 RESNET = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1",
@@ -38,17 +37,9 @@ def vae_name(name: str) -> str:
     return _replaced(new, VAE_ATTENTION) if "attentions" in name else new
 
 
-def renamed(weights: Mapping[str, Tensor], name_of: Callable[[str], str], make: Callable[[], nn.Module]) -> dict[str, Tensor]:
-    """A part's tensors by the names that the module of `make` has. What it does not ask for keeps its name, so that a check finds it."""
-    with init_empty_weights(include_buffers=False):
-        wanted = make().state_dict()
-    theirs = {name_of(name): name for name in wanted}
-    return {theirs.get(name, name): tensor for name, tensor in weights.items()}
-
-
 def linear(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A VAE's attention had 1x1 convolutions where diffusers has linear layers of the same numbers."""
-    return {name: t[:, :, 0, 0] if "attentions" in name and t.ndim == 4 else t for name, t in weights.items()}
+    """A VAE's attention had 1x1 convolutions where diffusers has linear layers of the same numbers. By the original names."""
+    return {name: t[:, :, 0, 0] if ".attn_" in name and t.ndim == 4 else t for name, t in weights.items()}
 
 
 @cache

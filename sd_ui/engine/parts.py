@@ -35,16 +35,21 @@ def read(path: Path) -> Weights:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
 
 
-def built(part: str, make: Callable[[], Module], weights: Weights, place: Place) -> Module:
-    """make: constructs the module; it does so without memory for weights. Raises BadRequest where config and tensors are not of one kind."""
+def built(part: str, make: Callable[[], Module], weights: Weights, place: Place, name_of: Callable[[str], str] = str) -> Module:
+    """make: constructs the module; it does so without memory for weights. name_of: what a tensor of the module is called in `weights`.
+
+    Raises BadRequest where config and tensors are not of one kind.
+    """
     try:
         with init_empty_weights(include_buffers=False):
             module = make()
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, ZeroDivisionError, NotImplementedError) as error:
         raise unfit(part, f"its config makes no sense ({type(error).__name__}: {error})") from error
     wanted = module.state_dict()
-    check(part, wanted, weights)
-    placed = {name: _placed(weights[name], place) for name in wanted}
+    ours = {name_of(name): name for name in wanted}
+    named = {ours.get(name, name): tensor for name, tensor in weights.items()}  # what no layer asks for keeps its name, for the check to find
+    check(part, wanted, named)
+    placed = {name: _placed(named[name], place) for name in wanted}
     module.load_state_dict(placed, assign=True)
     return module.to(place.device).eval().requires_grad_(False)
 

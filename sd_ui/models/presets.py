@@ -63,7 +63,7 @@ def applied(presets: Presets, card: ModelCard) -> ModelCard:
     return replace(
         card,
         title=preset.title or card.title,
-        about=preset.about or card.about,
+        about=preset.about.strip() or card.about,
         examples=preset.examples or card.examples,
         defaults=replace(card.defaults, **(preset.defaults or {})),
     )

@@ -157,6 +157,15 @@ def test_half_precision_files_become_what_the_place_computes_in(tmp_path):
         assert not any(p.requires_grad for p in ours.unet.parameters()) and not ours.unet.training
 
 
+@pytest.mark.parametrize("pad", ["!", {"content": "!", "lstrip": False}])
+def test_a_model_may_pad_with_a_token_of_its_own(tmp_path, pad):
+    path = tiny_folder(tmp_path / "model")
+    config = path / "tokenizer" / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"pad_token": pad}))
+    ours = loaded(path).tokenizer
+    assert ours.pad_token == "!" and ours("cat", padding="max_length").input_ids[-1] == 0
+
+
 # ---------------------------------------------------------------- depth
 def test_the_depth_model_shares_every_tensor_but_the_first_convolution(tmp_path):
     for path in (EMBEDDED, tiny_folder(tmp_path / "model", depth=True)):
@@ -181,6 +190,26 @@ def test_a_five_channel_model_is_its_own_depth_model_and_brings_its_estimator(tm
     assert ours.depth_unet is ours.unet
     pixels = ours.depth_processor(images=torch.zeros(3, 64, 64, dtype=torch.uint8), return_tensors="pt").pixel_values
     assert ours.depth_estimator(pixels).predicted_depth.shape == (1, 64, 64)
+
+
+def test_stable_diffusion_2s_kind_of_depth_estimator_is_loaded(tmp_path):
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    path = tiny_folder(tmp_path / "model", 5)
+    config = DPTConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, image_size=64, backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 16, 32, 32], fusion_hidden_size=16,
+    )  # fmt: skip
+    stock = DPTForDepthEstimation(config).eval()
+    stock.save_pretrained(path / "depth_estimator")
+    (path / "feature_extractor").mkdir()
+    facts = {"feature_extractor_type": "DPTFeatureExtractor", "do_resize": True, "size": 64, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (path / "feature_extractor" / "preprocessor_config.json").write_text(json.dumps(facts))
+    ours = load(unchecked(path), None, CPU)
+    pixels = ours.depth_processor(images=torch.full((3, 90, 70), 255, dtype=torch.uint8), return_tensors="pt").pixel_values
+    assert pixels.shape == (1, 3, 64, 64) and pixels.unique().tolist() == [1.0]
+    with torch.inference_mode():
+        assert torch.equal(ours.depth_estimator(pixels).predicted_depth, stock(pixels).predicted_depth)
 
 
 def test_a_depth_estimator_of_another_kind_is_refused(tmp_path):
