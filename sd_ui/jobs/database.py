@@ -106,7 +106,8 @@ def _checked(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        # not the quick check: it does not compare indexes with their tables, so a job could be there and never be found
+        if (found := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise _damage(found)
     except BaseException:
         connection.close()
