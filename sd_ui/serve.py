@@ -33,7 +33,8 @@ def serve(settings: Settings) -> int:
         services.worker.start()  # only now: torch takes seconds, and the page is up already
         for line in greeting(page, settings, password):
             print(line, flush=True)
-        ended.wait()
+        while not ended.wait(0.5):  # in small portions: on Windows an endless wait hears no Ctrl+C
+            pass
         print("SD UI stops; jobs that are not done go on at the next start.", flush=True)
         services.worker.stop()  # before the page, so that nobody watches a job any more
         page.close(verbose=False)
