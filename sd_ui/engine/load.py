@@ -121,7 +121,7 @@ def _depth_unet(path: Path, unet: UNet2DConditionModel) -> UNet2DConditionModel 
 
 def _vae_folder(path: Path, place: Place) -> Vae:
     config = folders.config(path / folders.CONFIG)
-    kind = VAES.get(config.get("_class_name", "AutoencoderKL"))
+    kind = VAES.get(str(config.get("_class_name", "AutoencoderKL")))
     if kind is None:
         raise parts.unfit("the VAE", f"it asks for the class {config['_class_name']}; only {' and '.join(VAES)} are loaded")
     vae: Vae = parts.built("the VAE", lambda: kind(**parts.facts(kind, config)), parts.vae_weights(parts.read(folders.weights(path))), place)
@@ -131,6 +131,8 @@ def _vae_folder(path: Path, place: Place) -> Vae:
 # ---------------------------------------------------------------- one file, as Stable Diffusion 1.x was published
 def _from_file(path: Path, place: Place) -> _Parts:
     found, weights = header.read(path), parts.read(path)
+    if fault := files.recognised(found).fault:  # the file may have changed since the card was written
+        raise Unreadable(fault)
     text_encoder = _text_encoder_of(found, weights, place)
     unet = _unet_of(found, weights, place)
     return _Parts(
@@ -216,6 +218,9 @@ def _schedule(config: dict[str, Any]) -> dict[str, Any]:
     found = {name: config.get(name, default) for name, default in SCHEDULE_FACTS.items()}
     if found["beta_schedule"] not in BETA_SCHEDULES or found["prediction_type"] not in PREDICTIONS or config.get("trained_betas") is not None:
         raise parts.unfit("the scheduler", f"beta_schedule {found['beta_schedule']!r}, prediction_type {found['prediction_type']!r} are not known")
+    steps, *betas = found["num_train_timesteps"], found["beta_start"], found["beta_end"]
+    if type(steps) is not int or not 1 <= steps <= 10_000 or not all(type(beta) is float and 0 < beta < 1 for beta in betas):
+        raise parts.unfit("the scheduler", f"{steps!r} steps with betas from {betas[0]!r} to {betas[1]!r} make no sense")
     return found
 
 

@@ -21,6 +21,14 @@ CLIP_FACTS = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "hidden_act",
     "layer_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
 )  # fmt: skip
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    StrictDataclassError,
+)  # of constructors, for odd values
 OLD_VAE_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 
@@ -43,7 +51,7 @@ def built(part: str, make: Callable[[], Module], weights: Weights, place: Place,
     try:
         with init_empty_weights(include_buffers=False):
             module = make()
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError, ZeroDivisionError, NotImplementedError) as error:
+    except Exception as error:  # for odd values in a config, the constructors of two libraries raise whatever they like; translated, not swallowed
         raise unfit(part, f"its config makes no sense ({type(error).__name__}: {error})") from error
     wanted = module.state_dict()
     ours = {name_of(name): name for name in wanted}

@@ -93,6 +93,8 @@ class PipelineManager:
 
     def _loaded(self, card: ModelCard, vae: ModelCard | None) -> _Kept:
         stamps = _stamps(card, vae)  # before reading: a file that changes meanwhile is loaded again next time
+        with self._lock:
+            self._kept.pop(_key(card, vae), None)  # of files that have changed; who has borrowed it keeps it
         sibling = self._sibling(card)
         needed = (0 if sibling else load.needs(card, self.place)) + (load.needs(vae, self.place) if vae else 0)
         self._keep_within(self._budget() - needed, spared=sibling)

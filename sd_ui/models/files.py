@@ -65,7 +65,7 @@ def vae_prefix(found: Header) -> str | None:
 
 def _missing(found: Header) -> str:
     parts = {"the text encoder": text_prefix(found) + TOKENS, "the VAE": FIRST_STAGE + "decoder.conv_in.weight"}
-    return " and ".join(part for part, name in parts.items() if name not in found.tensors)
+    return " and ".join(part for part, name in parts.items() if len(found.shape(name)) != (2 if part == "the text encoder" else 4))
 
 
 def _vae(found: Header) -> Finding:

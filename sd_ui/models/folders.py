@@ -115,7 +115,8 @@ def _check_part(path: Path, part: str, index: dict[str, Any]) -> None:
     if not (folder / CONFIG).is_file() or (part in index and index[part] == [None, None]):
         raise Unreadable(f"{PARTS[part]} is missing ({part}/{CONFIG})")
     said = config(folder / CONFIG)
-    named = said.get("_class_name") or (said.get("architectures") or [None])[0]
+    architectures = said.get("architectures")
+    named = said.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else None)
     if named is not None and named not in (*CLASSES[part], "CLIPModel", "CLIPTextModelWithProjection"):
         raise Unreadable(f"{PARTS[part]} asks for the class {named}; only {' and '.join(CLASSES[part])} are loaded, never code from a model")
     _check_weights(weights(folder), PARTS[part])

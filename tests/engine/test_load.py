@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,6 +299,29 @@ def test_a_config_that_makes_no_sense_is_named(tmp_path, change):
     config = path / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(BadRequest, match="the U-Net"):
+        load(card(path), None, CPU)
+
+
+@pytest.mark.parametrize("value", [[], "x", -1, {}, [None]], ids=repr)
+def test_odd_values_in_configs_stop_neither_the_scan_nor_anything_but_their_model(tmp_path, value):
+    path = tiny_folder(tmp_path / "model", 5, depth=True)
+    for file in ("model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json", "depth_estimator/config.json"):
+        saved = (path / file).read_text()
+        config = json.loads(saved)
+        for name in [*config, "architectures"][:: 4 if len(config) > 20 else 1]:
+            (path / file).write_text(json.dumps(config | {name: value}))
+            card(path)
+        with suppress(BadRequest):
+            load(unchecked(path), None, CPU)
+        (path / file).write_text(saved)
+
+
+@pytest.mark.parametrize("change", [{"beta_start": "x"}, {"beta_end": 3.0}, {"num_train_timesteps": 0}])
+def test_a_noise_schedule_that_makes_no_sense_is_refused(tmp_path, change):
+    path = tiny_folder(tmp_path / "model")
+    config = path / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(BadRequest, match="the scheduler"):
         load(card(path), None, CPU)
 
 
