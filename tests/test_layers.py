@@ -29,7 +29,8 @@ LAYERS = {
     "imaging": Layer(("spec",), ("PIL", "numpy"), late=("scipy",)),
     "models": Layer(("spec",), late=("tokenizers",)),
     "engine": Layer(("spec", "imaging", "models"),
-                    (*HEAVY, "accelerate", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL", "psutil"), late=("xformers", "controlnet_aux")),
+                    (*HEAVY, "accelerate", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL", "psutil"),
+                    late=("xformers", "controlnet_aux")),
     "jobs": Layer(("spec", "imaging"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
     "ui": Layer(("services", "settings", "spec", "imaging", "jobs.owners"), ("gradio", "PIL")),
