@@ -21,14 +21,6 @@ CLIP_FACTS = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "hidden_act",
     "layer_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
 )  # fmt: skip
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    StrictDataclassError,
-)  # of constructors, for odd values
 OLD_VAE_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 
