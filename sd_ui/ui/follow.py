@@ -9,6 +9,7 @@ from sd_ui.services import Services
 from sd_ui.spec.events import FINAL, Drawn, Event
 
 ACTIVE = ("running", "waiting")
+ENDED = ("done", "failed", "cancelled")
 PREVIEWS_APART = 0.04  # seconds: a browser shows no more, and the next one is always the newest
 LOOKS_APART = 0.25  # seconds between two looks at the place of a job that waits
 

@@ -19,6 +19,15 @@ SHARED = tuple(field.name for field in FIELDS.values() if field.modes == FIELDS[
 RATIOS = {"1:1": (1, 1), "2:3": (2, 3), "3:2": (3, 2), "9:16": (9, 16), "16:9": (16, 9)}
 
 
+class FieldSlider(gr.Slider):
+    """Offers the usual part of a range. What lies outside, such as an earlier picture's value, is the door's to judge, in its words."""
+
+    is_template = True  # a gr.Slider to the browser
+
+    def preprocess(self, payload: float) -> float:
+        return payload
+
+
 # ---------------------------------------------------------------- widgets
 def widget(name: str, **more: Any) -> gr.components.Component:
     """The widget of a field, with its help. more: what the page says differently, such as choices known at run time."""
@@ -40,9 +49,9 @@ def choice(field: Field, said: dict[str, Any]) -> gr.Dropdown:
     return gr.Dropdown(**{"choices": list(field.choices), "filterable": len(field.choices) > 8} | said)
 
 
-def slider(field: Field, said: dict[str, Any]) -> gr.Slider:
+def slider(field: Field, said: dict[str, Any]) -> FieldSlider:
     low, high = field.slider or (field.low, field.high)
-    return gr.Slider(low, high, step=field.step, **said)
+    return FieldSlider(low, high, step=field.step, **said)
 
 
 def seed(field: Field, said: dict[str, Any]) -> gr.Textbox:
@@ -157,3 +166,7 @@ def sane(kept: Mapping[str, Any], cards: Mapping[str, ModelCard]) -> dict[str, A
         "preview": list(PREVIEWS),
     }
     return {name: value for name, value in kept.items() if value is not None and value in known.get(name, [value])}
+
+
+def is_picture(name: str) -> bool:
+    return FIELDS[name].kind == IMAGE

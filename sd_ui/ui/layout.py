@@ -26,7 +26,7 @@ class Layout:
     delivery: Widgets
     tabs: gr.Tabs
     tab: dict[str, gr.Tab]
-    mode: gr.State
+    mode: gr.Textbox
     chosen: gr.State
     asked: gr.State
     seen: gr.State
@@ -86,7 +86,8 @@ def lay_out(services: Services) -> Layout:
             results = Results(elem_id="results")
             with gr.Accordion("Parameters of this picture", open=False, elem_id="parameters"):
                 text = gr.Textbox(show_label=False, lines=4, max_lines=14, interactive=False, buttons=["copy"], elem_id="infotext", placeholder="Choose a result.")
-    state = gr.State("txt2img"), gr.State(""), gr.State(PAGE), gr.State("")
+    mode = gr.Textbox("txt2img", visible="hidden", show_label=False)  # no gr.State: the browser keeps it with the form
+    state = mode, gr.State(""), gr.State(PAGE), gr.State("")
     return Layout(shared, own, delivery, tabs, tab, *state, go, cancel, message, engine, about, token_counts, buttons, ratios, viewer, text, queue, results,
                   depth_map, info)  # fmt: skip
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sd_ui.spec.cards import ModelCard
-from sd_ui.spec.events import Cancelled, Done, Drawn, Event, Failed, Loading, Mapped, Stepped
+from sd_ui.spec.events import Event, Loading, Mapped, Stepped
 
 View = dict[str, Any]
 MODES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "depth2img": "Depth"}
@@ -23,22 +23,20 @@ def waiting(job: Any, before: int, state: Any) -> View:
     return {"state": "waiting", "job": job.id, "text": text if state.phase == "ready" else f"Waiting for the engine: {state.text}"}
 
 
-def of_event(job: Any, event: Event, picture: Any = None) -> View | None:
-    """None where the event is not for the large picture. picture: the last finished one of the job."""
-    shown = {"job": job.id, "shown": None if picture is None else picture_view(picture)}
+def ended(job: Any, picture: Any = None) -> View:
+    """picture: the last one that the job made."""
+    text = {"done": job.note, "failed": job.note, "cancelled": "Cancelled"}[job.state]
+    return {"state": job.state, "job": job.id, "text": text, "shown": None if picture is None else picture_view(picture)}
+
+
+def of_event(job: Any, event: Event) -> View | None:
+    """None where an event does not change the large picture."""
     match event:
         case Loading(what):
-            return shown | {"state": "loading", "text": f"Loading {what}"}
+            return {"state": "loading", "job": job.id, "text": f"Loading {what}"}
         case Stepped():
             return {"state": "running", "job": job.id, "src": jpeg(event.preview), **progress(event)}
-        case Done(_, notes):
-            return shown | {"state": "done", "text": " ".join(notes)}
-        case Failed(reason):
-            return shown | {"state": "failed", "text": reason}
-        case Cancelled():
-            return shown | {"state": "cancelled", "text": "Cancelled"}
-        case Mapped() | Drawn():
-            return None
+    return None
 
 
 def progress(event: Stepped) -> View:

@@ -31,11 +31,21 @@ class Watcher:
     def stamp(self) -> str:
         """Changes whenever there is something new to show although no job of ours is being followed."""
         newest = [picture.id for picture in self.services.gallery.pictures(self.owner, 1)]
-        return f"{newest} {self.services.worker.state} {self.asked}"
+        return f"{newest} {self.last_ended() and self.last_ended().id} {self.services.worker.state} {self.asked}"
+
+    def last_ended(self) -> Any | None:
+        return next(iter(self.services.queue.jobs(self.owner, follow.ENDED, limit=1)), None)
 
     def opened(self) -> Updates:
-        newest = next(iter(self.services.gallery.pictures(self.owner, 1)), None)
-        return {self.layout.viewer: views.idle(newest)} | self.text_of(newest) | self.now()
+        """What a page shows that has just come up. A failure is said again: perhaps nobody has seen it."""
+        job, newest = self.last_ended(), next(iter(self.services.gallery.pictures(self.owner, 1)), None)
+        view = views.ended(job, newest) if job is not None and job.state == "failed" else views.idle(newest)
+        return {self.layout.viewer: view} | self.text_of(newest) | self.now()
+
+    def caught_up(self) -> Updates:
+        """After something happened that was not followed: a job of another tab, or one that was faster than we."""
+        job = self.last_ended()
+        return (self.ended(job) if job is not None else {}) | self.now()
 
     def now(self) -> Updates:
         engine = views.engine(self.services.worker.state)
@@ -59,14 +69,14 @@ class Watcher:
             case Mapped():
                 return {layout.depth_map: views.depth_map(item.event)}
             case event if isinstance(event, FINAL):
-                return self.ended(item)
+                job = self.services.queue.get(item.job.id)
+                return self.ended(job or item.job) | self.now()
         view = views.of_event(item.job, item.event)
         return ({layout.viewer: view} if view else {}) | (self.kept() if item.kept else {})
 
-    def ended(self, item: follow.News) -> Updates:
-        last = next(iter(self.services.gallery.of_job(item.job.id, self.owner)[::-1]), None)
-        assert item.event is not None
-        return {self.layout.viewer: views.of_event(item.job, item.event, last)} | self.text_of(last) | self.now()
+    def ended(self, job: Any) -> Updates:
+        last = next(iter(self.services.gallery.of_job(job.id, self.owner)[::-1]), None)
+        return {self.layout.viewer: views.ended(job, last)} | self.text_of(last)
 
 
 def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
@@ -75,7 +85,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
         watcher, job = Watcher(services, layout, owner(request), asked), ""
         new = seen != await asyncio.to_thread(watcher.stamp)
         # Something is always yielded: Gradio empties every output of a generator that ends without.
-        yield await asyncio.to_thread(watcher.now if seen else watcher.opened) if new else {layout.seen: seen}
+        yield await asyncio.to_thread(watcher.caught_up if seen else watcher.opened) if new else {layout.seen: seen}
         async for item in follow.news(services, watcher.owner):
             another, job = item.job.id != job, item.job.id
             found = await asyncio.to_thread(lambda item=item, another=another: watcher.updates(item) | (watcher.jobs() if another else {}))

@@ -4,7 +4,7 @@ import base64
 import binascii
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ PAINT = (255, 56, 116)  # as in static/mask.js
 class Given:
     """A picture as the page names it. path: in the upload cache; picture: the id of an own result; one of them is empty.
 
-    mask: a PNG data-URI of the mask canvas, "" where nothing is painted.
+    mask: a PNG data-URI of a mask canvas, "" where nothing is painted; None for a picture without a canvas.
     """
 
     path: str = ""
     picture: str = ""
-    mask: str = ""
+    mask: str | None = None
 
     @property
     def value(self) -> dict[str, Any]:
@@ -44,13 +44,17 @@ class PictureInput(Component):
     def preprocess(self, payload: Any) -> Given | None:
         if not isinstance(payload, dict) or not (payload.get("path") or payload.get("picture")):
             return None
-        return Given(*(str(payload.get(name) or "") for name in ("path", "picture", "mask")))
+        return Given(str(payload.get("path") or ""), str(payload.get("picture") or ""))
 
 
 class MaskCanvas(PictureInput):
     """A picture with a mask painted over it. value: as a PictureInput's, and "mask": a PNG data-URI whose alpha is the mask, or None."""
 
     files = "mask"
+
+    def preprocess(self, payload: Any) -> Given | None:
+        given = super().preprocess(payload)
+        return None if given is None else replace(given, mask=str(payload.get("mask") or ""))
 
 
 def value_of(path: Path, mask: str | None = None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import gradio as gr
 from sd_ui.imaging import infotext
 from sd_ui.imaging.record import Metadata
 from sd_ui.services import Services
+from sd_ui.spec.fields import FIELDS
 from sd_ui.ui import form, pictures, views
 from sd_ui.ui.components.pictures import result_of
 from sd_ui.ui.layout import Layout
@@ -44,13 +45,22 @@ def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str,
     """Mode, values by field, and notes: from our own record where there is one, else as far as the text tells."""
     if found.record is None:
         reading = infotext.values(found.infotext)
-        return reading.mode, reading.values, reading.notes
+        values, notes = known(services, reading.values)
+        return reading.mode, values, (*reading.notes, *notes)
     made = found.record
-    values = form.written(made.request, made.seed)
-    plain = {name: value for name, value in values.items() if not form.is_picture(name)}
+    written = form.written(made.request, made.seed)
+    values, notes = known(services, {name: value for name, value in written.items() if not form.is_picture(name)})
     given = pictures.inputs(services, mine, made)
-    lacks = made.request.source is not None and "init" not in given
-    return made.request.mode, plain | given, ("Its input pictures are not on this server: open them again.",) if lacks else ()
+    if made.request.source is not None and "init" not in given:
+        notes = (*notes, "Its input pictures are not on this server: open them again.")
+    return made.request.mode, values | given, notes
+
+
+def known(services: Services, values: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The values that this server can offer, and a word about the others."""
+    offered = form.sane(values, services.models.cards())
+    missing = [f"{FIELDS[name].label} {value} is not here, so yours stays." for name, value in values.items() if name not in offered and value]
+    return offered, tuple(missing)
 
 
 def filled(layout: Layout, mode: str, values: dict[str, Any]) -> Updates:
