@@ -1,7 +1,5 @@
 """A server with the page in this process, and a real Chromium before it. No page may log an error or ask anybody else for anything."""
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,13 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from sd_ui.jobs.worker import OpenDriver
-from sd_ui.serve import launch
-from sd_ui.services import Services, open_services
-from sd_ui.settings import Settings
+from sd_ui.services import Services
 from tests.browser.hands import Person
 from tests.chromium import MISSING, find
 from tests.ui.fakes import Painter
+from tests.ui.serving import serving
 
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
@@ -24,8 +20,8 @@ ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 class Server:
     """The services that the page talks to, for a look behind it."""
 
-    def __init__(self, services: Services, url: str) -> None:
-        self.services, self.url = services, url
+    def __init__(self, services: Services) -> None:
+        self.services, self.url = services, f"http://127.0.0.1:{services.settings.port}/"
 
     def idle(self) -> bool:
         rows = self.services.database.read("SELECT count(*) AS n FROM job WHERE state IN ('waiting', 'running')")
@@ -39,24 +35,6 @@ class Server:
         return self.services.database.read("SELECT count(*) AS n FROM job")[0]["n"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def served(folder: Path, open_driver: OpenDriver | None) -> Iterator[Server]:
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "cache")
-    settings = Settings(port=free_port(), outputs_dir=folder / "outputs", models_dir=(folder / "models",))
-    services = open_services(settings, open_driver)
-    page = launch(services)
-    services.worker.start()
-    yield Server(services, f"http://127.0.0.1:{settings.port}/")
-    services.worker.stop()
-    page.close(verbose=False)
-    services.close()
-
-
 @pytest.fixture(scope="session")
 def painter() -> Painter:
     return Painter()
@@ -65,13 +43,15 @@ def painter() -> Painter:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, painter: Painter) -> Iterator[Server]:
     """With an engine that paints noise turning into a picture, as fast as a test wants it."""
-    yield from served(tmp_path_factory.mktemp("painted"), lambda tell: painter)
+    with serving(tmp_path_factory.mktemp("painted"), lambda tell: painter) as services:
+        yield Server(services)
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With the real engine and the embedded model."""
-    yield from served(tmp_path_factory.mktemp("real"), None)
+    with serving(tmp_path_factory.mktemp("real"), None) as services:
+        yield Server(services)
 
 
 @pytest.fixture(scope="session")

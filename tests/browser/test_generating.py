@@ -3,6 +3,9 @@
 import re
 
 from tests.browser.hands import eventually
+from tests.ui.serving import SERVED
+
+pytestmark = SERVED
 
 
 def test_ctrl_enter_shows_each_step_until_the_picture(person, painter):

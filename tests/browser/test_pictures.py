@@ -10,6 +10,9 @@ from PIL import Image
 
 from sd_ui.imaging import record
 from tests.browser.hands import eventually
+from tests.ui.serving import SERVED
+
+pytestmark = SERVED
 
 
 @pytest.fixture

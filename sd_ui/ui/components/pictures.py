@@ -75,6 +75,8 @@ def uploaded(path: str, field: str) -> bytes:
 
 
 def is_uploaded(path: str) -> bool:
+    if not path or "\0" in path:
+        return False
     real, root = os.path.realpath(path), os.path.realpath(get_upload_folder())
     return os.path.commonpath([real, root]) == root and os.path.isfile(real)
 

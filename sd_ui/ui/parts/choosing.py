@@ -16,7 +16,11 @@ from sd_ui.ui.parts.quiet import EACH, HIDDEN, LAST, QUIET
 
 Updates = dict[Any, Any]
 PAUSE = "async (...values) => { await new Promise((done) => setTimeout(done, 250)); return values; }"  # of typing, before tokens are counted
-COLOURS = "() => { const dark = document.body.classList.toggle('dark'); localStorage.setItem('sdui.colours', dark ? 'dark' : 'light'); }"
+COLOURS = """() => {
+    const dark = !document.body.classList.contains('dark');
+    localStorage.setItem('sdui.colours', dark ? 'dark' : 'light');
+    document.body.classList.toggle('dark', dark);
+}"""
 SWAP = "(width, height) => [height, width]"
 
 

@@ -12,12 +12,16 @@ document.addEventListener("keydown", (event) => {
 }, true);
 
 (() => {  // light or dark: as the system says, until a person chooses
-  const kept = localStorage.getItem("sdui.colours");
-  if (kept && !new URLSearchParams(location.search).has("__theme")) {
-    const apply = () => document.body && document.body.classList.toggle("dark", kept === "dark");
-    document.addEventListener("DOMContentLoaded", apply);
-    window.addEventListener("load", () => setTimeout(apply, 0));
-  }
+  if (new URLSearchParams(location.search).has("__theme")) return;
+  const apply = () => {
+    const kept = localStorage.getItem("sdui.colours");
+    if (kept && document.body.classList.contains("dark") !== (kept === "dark")) document.body.classList.toggle("dark");
+  };
+  const begin = () => {
+    new MutationObserver(apply).observe(document.body, { attributeFilter: ["class"] });  // Gradio sets its own choice late
+    apply();
+  };
+  document.body ? begin() : document.addEventListener("DOMContentLoaded", begin);
 })();
 
 // Help: each control's text stands behind its label, and shows on hover, on a tap, and when the Tab key comes by. Screen readers read it anyway.

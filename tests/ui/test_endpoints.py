@@ -1,0 +1,71 @@
+"""The page as scripts see it: named endpoints with the fields' names, progress as it comes, files at the end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from sd_ui.imaging import record
+from sd_ui.services import Services
+from sd_ui.spec import fields
+from sd_ui.spec.request import MODES
+from tests.ui.fakes import Painter
+from tests.ui.serving import SERVED, forget, serving
+
+pytestmark = SERVED
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    with serving(tmp_path_factory.mktemp("endpoints"), lambda tell: Painter(pace=0.01)) as services:
+        yield services
+
+
+@pytest.fixture(scope="module")
+def client(services: Services) -> Iterator[Client]:
+    client = Client(f"http://127.0.0.1:{services.settings.port}/", verbose=False)
+    yield client
+    client.close()
+    forget()
+
+
+def test_exactly_the_four_modes_are_offered_with_the_names_of_the_fields(client):
+    offered = client.view_api(return_format="dict")["named_endpoints"]
+    assert sorted(offered) == sorted(f"/{mode}" for mode in MODES)
+    for mode in MODES:
+        names = [parameter["parameter_name"] for parameter in offered[f"/{mode}"]["parameters"]]
+        assert names == [field.name for field in fields.of_mode(mode)]
+
+
+def test_a_picture_comes_with_its_record_seed_and_text(client, services):
+    seed = 2**64 - 1
+    job = client.submit(prompt="a hill", steps=6, seed=str(seed), api_name="/txt2img")
+    made = job.result(timeout=60)
+    assert made["state"] == "done" and made["seed"] == [str(seed)]
+    assert made["infotext"][0].startswith("a hill\n") and made["record"][0]["request"]["seed"] == seed
+    assert record.read(Path(made["files"][0]).read_bytes()).record.seed == seed
+    steps = [said["index"] for said in job.outputs() if said["state"] == "running"]
+    assert steps == sorted(steps) and len(steps) >= 3
+
+
+def test_pictures_go_in_as_files(client, services, tmp_path):
+    Image.new("RGB", (64, 64), "navy").save(tmp_path / "init.png")
+    Image.new("L", (64, 64), 255).save(tmp_path / "mask.png")
+    init, mask = handle_file(tmp_path / "init.png"), handle_file(tmp_path / "mask.png")
+    for mode, given in (("img2img", {"init": init}), ("inpaint", {"init": init, "mask": mask}), ("depth2img", {"init": init})):
+        made = client.predict(prompt="x", steps=2, strength=0.5, **given, api_name=f"/{mode}")
+        assert made["record"][0]["request"]["source"]["strength"] == 0.5
+
+
+def test_what_is_wrong_is_said_with_field_value_and_range(client):
+    with pytest.raises(Exception, match=r"steps: 0 is out of range \(1 to 150\)"):
+        client.predict(prompt="x", steps=0, api_name="/txt2img")
+    with pytest.raises(Exception, match="init: is missing"):
+        client.predict(prompt="x", api_name="/img2img")
+
+
+def test_a_file_of_the_server_is_not_read(client):
+    with pytest.raises(Exception, match="init"):
+        client.predict(prompt="x", init={"path": __file__, "meta": {"_type": "gradio.FileData"}}, api_name="/img2img")

@@ -1,0 +1,88 @@
+"""Values and requests: there and back."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sd_ui.spec import fields
+from sd_ui.spec.cards import Defaults
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.fields import FIELDS, IMAGE
+from sd_ui.spec.limits import fitted
+from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, Sampling
+from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
+from sd_ui.ui import form
+from sd_ui.ui.components.pictures import as_paint, painted, uploaded
+from tests.ui.cards import EMBEDDED_CARD
+
+IMAGE_A, IMAGE_B = ImageRef("a" * 64, 64, 64), ImageRef("b" * 64, 64, 64)
+SOURCES = {
+    "txt2img": None,
+    "img2img": ImageToImage(IMAGE_A, 0.3, "Just resize"),
+    "inpaint": Inpaint(IMAGE_A, IMAGE_B, 0.9, "Resize and fill", 7),
+    "depth2img": DepthToImage(IMAGE_A, IMAGE_B, 0.2),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(seed=st.integers(0, 2**64 - 1), steps=st.integers(1, 150), cfg=st.floats(-100, 100), prompt=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_request_written_into_the_form_is_read_back_as_itself(mode, seed, steps, cfg, prompt):
+    request = GenerationRequest(prompt, "not this", sampling=Sampling("Euler", "Karras", steps, cfg), width=128, height=64, seed=seed, source=SOURCES[mode])
+    assert fitted(mode, form.written(request, seed), {EMBEDDED: EMBEDDED_CARD}).request == request
+
+
+def test_each_field_of_a_mode_has_a_place_in_the_form():
+    for mode in MODES:
+        own = [field.name for field in fields.of_mode(mode) if field.name not in form.SHARED]
+        said = {name: name for name in form.SHARED} | {f"{mode}_{name}": name for name in own if name != "mask"}
+        assert set(form.values_of(mode, said)) == {field.name for field in fields.of_mode(mode)} - ({"mask"} if mode == "inpaint" else set())
+
+
+def test_every_kind_of_field_has_a_widget_or_is_a_picture():
+    assert {field.kind for field in FIELDS.values()} == {*form.MAKERS, IMAGE}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_only_schedules_that_go_with_the_sampler_are_offered(sampler):
+    assert form.schedules(sampler) == [AUTOMATIC, *SAMPLERS[sampler].schedules]
+
+
+@pytest.mark.parametrize("ratio", form.RATIOS)
+@pytest.mark.parametrize("side", [128, 512, 768])
+def test_a_ratio_keeps_about_as_many_pixels_as_the_model_is_used_to(ratio, side):
+    width, height = form.shaped(ratio, Defaults(width=side, height=side))
+    across, down = form.RATIOS[ratio]
+    assert width % 8 == height % 8 == 0
+    assert width * height == pytest.approx(side * side, rel=0.15) and width / height == pytest.approx(across / down, rel=0.12)
+
+
+def test_what_a_browser_kept_of_things_that_are_gone_is_left_out():
+    kept = {"model": "gone", "sampler": "DDIM", "schedule": "Karras", "steps": 5, "vae": AUTOMATIC, "prompt": None}
+    assert form.sane(kept, {EMBEDDED: EMBEDDED_CARD}) == {"sampler": "DDIM", "steps": 5, "vae": AUTOMATIC}
+
+
+def test_an_unusable_model_is_listed_as_such():
+    cards = {EMBEDDED: EMBEDDED_CARD, "x": replace(EMBEDDED_CARD, name="x", fault="damaged")}
+    assert form.names(cards, "checkpoint")[1] == ("x (cannot be used)", "x")
+
+
+# ---------------------------------------------------------------- pictures
+def test_a_mask_is_painted_and_read_back_pixel_for_pixel():
+    from PIL import Image
+
+    mask = Image.effect_noise((40, 30), 100).point([0] * 128 + [255] * 128)
+    assert painted(as_paint(mask)).tobytes() == mask.tobytes()
+
+
+@pytest.mark.parametrize("mask", ["", "data:image/png;base64,AAAA", "data:image/png;base64,***", "x"])
+def test_a_mask_that_is_none_is_refused_in_words(mask):
+    with pytest.raises(BadRequest, match="mask"):
+        painted(mask)
+
+
+@pytest.mark.parametrize("path", [__file__, "/etc/passwd", "../../etc/passwd", "", "\0"])
+def test_only_uploads_are_read(path):
+    with pytest.raises(BadRequest, match="no longer on the server"):
+        uploaded(path, "init")
