@@ -155,6 +155,12 @@ def test_every_step_shows_a_preview_of_its_own(blobs, vae):
             assert image.format == "JPEG" and image.size == ((SIZE, SIZE) if vae == "tiny" else (SIZE // 8, SIZE // 8))
 
 
+def test_a_large_picture_has_a_small_preview_on_a_cpu(blobs):
+    shown = jpegs(engine_of(blobs, vae="tiny").generate(replace(BASE, width=256, height=128)))
+    with Image.open(BytesIO(shown[-1])) as image:
+        assert image.size == (128, 64)
+
+
 def test_previews_can_be_rarer_noisy_or_off(blobs):
     engine = engine_of(blobs)
     assert [p is not None for p in jpegs(engine.generate(BASE, Delivery(preview_every=2)))] == [False, True, False, True, True]
