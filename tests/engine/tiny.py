@@ -16,8 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from sd_ui.engine.denoise import Prediction
 from sd_ui.engine.device import Place
 from sd_ui.engine.driver import Question
-from sd_ui.engine.run import Clock, Inputs, Run
 from sd_ui.engine.loaded import Loaded
+from sd_ui.engine.run import Clock, Inputs, Run
 from sd_ui.engine.text import TextEncoder
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import Delivery
