@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sd_ui.services import Services
-from sd_ui.spec.events import FINAL, Drawn, Event
+from sd_ui.spec.events import FINAL, Event
 
 ACTIVE = ("running", "waiting")
 ENDED = ("done", "failed", "cancelled")
@@ -21,11 +21,6 @@ class News:
     job: Any
     event: Event | None
     before: int = 0
-
-    @property
-    def kept(self) -> bool:
-        """Whether a picture of this job has come into the gallery, or the job has ended."""
-        return isinstance(self.event, (Drawn, *FINAL))
 
 
 async def news(services: Services, owner: str) -> AsyncIterator[News]:

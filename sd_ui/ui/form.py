@@ -12,20 +12,12 @@ from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field
 from sd_ui.spec.request import GenerationRequest
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
+from sd_ui.ui.components.slider import FieldSlider
 
-Widgets = dict[str, gr.components.Component]
+Widgets = dict[str, Any]  # components; their events, such as .change, exist only at run time
 
 SHARED = tuple(field.name for field in FIELDS.values() if field.modes == FIELDS["prompt"].modes)
 RATIOS = {"1:1": (1, 1), "2:3": (2, 3), "3:2": (3, 2), "9:16": (9, 16), "16:9": (16, 9)}
-
-
-class FieldSlider(gr.Slider):
-    """Offers the usual part of a range. What lies outside, such as an earlier picture's value, is the door's to judge, in its words."""
-
-    is_template = True  # a gr.Slider to the browser
-
-    def preprocess(self, payload: float) -> float:
-        return payload
 
 
 # ---------------------------------------------------------------- widgets
@@ -46,11 +38,12 @@ def text(field: Field, said: dict[str, Any]) -> gr.Textbox:
 
 
 def choice(field: Field, said: dict[str, Any]) -> gr.Dropdown:
-    return gr.Dropdown(**{"choices": list(field.choices), "filterable": len(field.choices) > 8} | said)
+    offered: dict[str, Any] = {"choices": list(field.choices), "filterable": len(field.choices) > 8}
+    return gr.Dropdown(**offered | said)
 
 
 def slider(field: Field, said: dict[str, Any]) -> FieldSlider:
-    low, high = field.slider or (field.low, field.high)
+    low, high = field.slider or (field.low or 0, field.high or 0)
     return FieldSlider(low, high, step=field.step, **said)
 
 
@@ -147,12 +140,14 @@ def shaped(ratio: str, defaults: Defaults) -> tuple[int, int]:
     """Width and height of a ratio, with about as many pixels as the model was trained at, in multiples of 8."""
     across, down = RATIOS[ratio]
     unit = (defaults.width * defaults.height / (across * down)) ** 0.5
-    return tuple(max(64, round(unit * part / 8) * 8) for part in (across, down))  # type: ignore[return-value]
+    return max(64, round(unit * across / 8) * 8), max(64, round(unit * down / 8) * 8)
 
 
 def names(cards: Mapping[str, ModelCard], kind: str) -> list[tuple[str, str]]:
     """Label and name of each model of a kind. One that cannot be used is listed too, and says why when it is chosen."""
-    return [(card.title or card.name if not card.fault else f"{card.name} (cannot be used)", card.name) for card in cards.values() if card.kind == kind]
+    return [
+        (card.title or card.name if not card.fault else f"{card.name} (cannot be used)", card.name) for card in cards.values() if card.kind == kind
+    ]
 
 
 def sane(kept: Mapping[str, Any], cards: Mapping[str, ModelCard]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.services import Services
+from sd_ui.spec.request import EMBEDDED
+from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
 from sd_ui.ui.components.pictures import PictureInput, is_uploaded
-from sd_ui.ui.layout import Layout
+from sd_ui.ui.layout import Layout, models_listed
 from sd_ui.ui.parts.quiet import LAST, QUIET
 
 # The secret must be the same after a restart, or what was kept cannot be read. It keeps nothing from the browser's own user.
@@ -20,14 +22,15 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     kept = gr.BrowserState(None, storage_key=KEY, secret=SECRET)
     widgets = layout.kept | {"mode": layout.mode}
 
-    def restore(said: dict[str, Any] | None) -> Any:
-        values = form.sane(said or {}, services.models.cards())
+    def restore(said: dict[str, Any] | None) -> dict[Any, Any]:
+        cards = services.models.cards()
+        values = form.sane(said or {}, cards)
         mode = values.pop("mode", None)
-        updates = {widgets[name]: value for name, value in values.items() if name in widgets and usable(widgets[name], value)}
+        updates: dict[Any, Any] = {widgets[name]: value for name, value in values.items() if name in widgets and usable(widgets[name], value)}
         if "sampler" in values:
             updates[layout.shared["schedule"]] = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values.get("schedule"))
-        updates |= {layout.tabs: gr.Tabs(selected=mode), layout.mode: mode} if mode in views.MODES else {}
-        return updates or gr.skip()
+        updates |= models_listed(layout, cards, values.get("model", EMBEDDED), values.get("vae", AUTOMATIC))
+        return updates | ({layout.tabs: gr.Tabs(selected=mode), layout.mode: mode} if mode in views.MODES else {})
 
     loaded = page.load(restore, kept, [*widgets.values(), layout.tabs], **QUIET)
     loaded.then(None, None, None, js=RESTORED, api_visibility="private")

@@ -1,11 +1,14 @@
 """What stands where on the page. It makes widgets and hands them on by name; what they do is `page`'s business."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from sd_ui.services import Services
+from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
@@ -15,6 +18,9 @@ from sd_ui.ui.tabs import modes
 from sd_ui.ui.tabs.png_info import PngInfo, png_info
 
 TITLE = "<h1 class='brand'><span class='brand-mark' aria-hidden='true'></span>SD UI</h1>"
+PAGE = 24  # thumbnails at first, and further ones at a time
+
+Parts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,35 +70,44 @@ class Layout:
 def lay_out(services: Services) -> Layout:
     buttons: dict[str, gr.Button] = {}
     with gr.Row(elem_id="top"):
-        gr.HTML(TITLE, elem_id="brand")
-        engine = EngineLine(views.engine(services.worker.state), elem_id="engine")
-        buttons["colours"] = gr.Button("Light / dark", size="sm", elem_id="colours", elem_classes="quiet", min_width=90)
+        parts = top(services, buttons)
     with gr.Row(elem_id="main", equal_height=False):
         with gr.Column(scale=5, elem_id="left", min_width=330):
-            shared, token_counts = prompts()
-            with gr.Row(elem_id="actions"):
-                go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
-                cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
-            message = Message(elem_id="message")
-            about = About(elem_id="about")
-            tabs, tab, own, depth_map, info = mode_tabs()
-            shared |= settings(services, buttons)
-            ratios = {ratio: buttons[ratio] for ratio in form.RATIOS}
-            with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
-                delivery = form.delivery_widgets(services.settings)
+            parts |= left(services, buttons)
         with gr.Column(scale=7, elem_id="right", min_width=330):
-            viewer = Viewer(elem_id="viewer")
-            queue = QueuePanel(elem_id="queue")
-            results = Results(elem_id="results")
-            with gr.Accordion("Parameters of this picture", open=False, elem_id="parameters"):
-                text = gr.Textbox(show_label=False, lines=4, max_lines=14, interactive=False, buttons=["copy"], elem_id="infotext", placeholder="Choose a result.")
+            parts |= right()
+    ratios = {ratio: buttons[ratio] for ratio in form.RATIOS}
     mode = gr.Textbox("txt2img", visible="hidden", show_label=False)  # no gr.State: the browser keeps it with the form
-    state = mode, gr.State(""), gr.State(PAGE), gr.State("")
-    return Layout(shared, own, delivery, tabs, tab, *state, go, cancel, message, engine, about, token_counts, buttons, ratios, viewer, text, queue, results,
-                  depth_map, info)  # fmt: skip
+    return Layout(**parts, buttons=buttons, ratios=ratios, mode=mode, chosen=gr.State(""), asked=gr.State(PAGE), seen=gr.State(""))
 
 
-PAGE = 24  # thumbnails at first, and further ones at a time
+def top(services: Services, buttons: dict[str, gr.Button]) -> Parts:
+    gr.HTML(TITLE, elem_id="brand")
+    engine = EngineLine(views.engine(services.worker.state), elem_id="engine")
+    buttons["colours"] = gr.Button("Light / dark", size="sm", elem_id="colours", elem_classes="quiet", min_width=90)
+    return {"engine": engine}
+
+
+def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:
+    """What is asked for."""
+    shared, token_counts = prompts()
+    with gr.Row(elem_id="actions"):
+        go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
+        cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
+    parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "message": Message(elem_id="message"), "about": About(elem_id="about")}
+    parts |= mode_tabs()
+    parts["shared"] = shared | settings(services, buttons)
+    with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
+        parts["delivery"] = form.delivery_widgets(services.settings)
+    return parts
+
+
+def right() -> Parts:
+    """What comes of it."""
+    parts: Parts = {"viewer": Viewer(elem_id="viewer"), "queue": QueuePanel(elem_id="queue"), "results": Results(elem_id="results")}
+    with gr.Accordion("Parameters of this picture", open=False, elem_id="parameters"):
+        text = gr.Textbox(show_label=False, lines=4, max_lines=14, interactive=False, buttons=["copy"], elem_id="infotext")
+    return parts | {"text": text}
 
 
 def prompts() -> tuple[Widgets, dict[str, gr.HTML]]:
@@ -104,17 +119,17 @@ def prompts() -> tuple[Widgets, dict[str, gr.HTML]]:
     return widgets, counts
 
 
-def mode_tabs() -> tuple[gr.Tabs, dict[str, gr.Tab], dict[str, Widgets], DepthMap, PngInfo]:
+def mode_tabs() -> Parts:
     tab, own = {}, {}
     with gr.Tabs(selected="txt2img", elem_id="modes") as tabs:
         for mode, title in views.MODES.items():
             with gr.Tab(title, id=mode) as tab[mode]:
                 own[mode] = modes.TABS[mode]()
                 if mode == "depth2img":
-                    depth_map = modes.depth_shown()
+                    depth_map = DepthMap(elem_id="depth-map")
         with gr.Tab("PNG info", id="png_info") as tab["png_info"]:
             info = png_info()
-    return tabs, tab, own, depth_map, info
+    return {"tabs": tabs, "tab": tab, "own": own, "depth_map": depth_map, "png_info": info}
 
 
 def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
@@ -158,3 +173,12 @@ def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
 
 def folder_of_models(services: Services) -> str:
     return str(Path(services.settings.models_dir[0]))
+
+
+def models_listed(layout: Layout, cards: Mapping[str, ModelCard], model: str, vae: str) -> dict[Any, Any]:
+    """Both lists as they are now. A VAE is a question only where there is a choice."""
+    vaes = [(AUTOMATIC, AUTOMATIC), *form.names(cards, "vae")]
+    return {
+        layout.shared["model"]: gr.Dropdown(choices=form.names(cards, "checkpoint"), value=model),
+        layout.shared["vae"]: gr.Dropdown(choices=vaes, value=vae, visible=len(vaes) > 1),
+    }

@@ -17,8 +17,10 @@ def taken(services: Services, owner: str, values: dict[str, Any]) -> dict[str, A
     """The values with what the page's components gave as bytes and pictures. A mask canvas gives both picture and mask."""
     given = {name: value for name, value in values.items() if isinstance(value, Given)}
     pictures: dict[str, bytes | Image.Image] = {name: read(services, owner, name, value) for name, value in given.items()}
-    masks = {"mask": painted(value.mask) for value in given.values() if value.mask is not None}
-    return values | pictures | masks
+    for value in given.values():
+        if value.mask is not None:
+            pictures["mask"] = painted(value.mask)
+    return values | pictures
 
 
 def read(services: Services, owner: str, field: str, given: Given) -> bytes:

@@ -11,7 +11,9 @@ STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css")
 
 def theme() -> gr.themes.Base:
     fonts = {"font": ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"], "font_mono": ["ui-monospace", "Consolas", "monospace"]}
-    base = gr.themes.Base(primary_hue="violet", secondary_hue="violet", neutral_hue="zinc", radius_size="lg", spacing_size="md", text_size="md", **fonts)
+    base = gr.themes.Base(
+        primary_hue="violet", secondary_hue="violet", neutral_hue="zinc", radius_size="lg", spacing_size="md", text_size="md", **fonts
+    )
     return base.set(
         body_text_color_subdued="*neutral_500",
         body_text_color_subdued_dark="*neutral_400",

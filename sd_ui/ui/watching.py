@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.services import Services
-from sd_ui.spec.events import FINAL, Mapped
+from sd_ui.spec.events import FINAL, Drawn, Mapped
 from sd_ui.ui import follow, pictures, views
 from sd_ui.ui.layout import Layout
 from sd_ui.ui.owner import owner
@@ -31,7 +31,8 @@ class Watcher:
     def stamp(self) -> str:
         """Changes whenever there is something new to show although no job of ours is being followed."""
         newest = [picture.id for picture in self.services.gallery.pictures(self.owner, 1)]
-        return f"{newest} {self.last_ended() and self.last_ended().id} {self.services.worker.state} {self.asked}"
+        ended = [job.id for job in self.services.queue.jobs(self.owner, follow.ENDED, limit=1)]
+        return f"{newest} {ended} {self.services.worker.state} {self.asked}"
 
     def last_ended(self) -> Any | None:
         return next(iter(self.services.queue.jobs(self.owner, follow.ENDED, limit=1)), None)
@@ -61,18 +62,23 @@ class Watcher:
     def text_of(self, picture: Any | None) -> Updates:
         return {self.layout.text: pictures.infotext(self.services, self.owner, picture.id) if picture else ""}
 
-    def updates(self, item: follow.News) -> Updates:
-        layout = self.layout
+    def updates(self, item: follow.News, another: bool) -> Updates:
+        """another: this job was not the one followed before."""
+        return self.told(item) | (self.jobs() if another else {})
+
+    def told(self, item: follow.News) -> Updates:
+        layout, state = self.layout, self.services.worker.state
         match item.event:
             case None:
-                return {layout.viewer: views.waiting(item.job, item.before, self.services.worker.state), layout.engine: views.engine(self.services.worker.state)}
+                return {layout.viewer: views.waiting(item.job, item.before, state), layout.engine: views.engine(state)}
             case Mapped():
                 return {layout.depth_map: views.depth_map(item.event)}
+            case Drawn():
+                return self.kept()
             case event if isinstance(event, FINAL):
-                job = self.services.queue.get(item.job.id)
-                return self.ended(job or item.job) | self.now()
+                return self.ended(self.services.queue.get(item.job.id) or item.job) | self.now()
         view = views.of_event(item.job, item.event)
-        return ({layout.viewer: view} if view else {}) | (self.kept() if item.kept else {})
+        return {layout.viewer: view} if view else {}
 
     def ended(self, job: Any) -> Updates:
         last = next(iter(self.services.gallery.of_job(job.id, self.owner)[::-1]), None)
@@ -87,8 +93,8 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
         # Something is always yielded: Gradio empties every output of a generator that ends without.
         yield await asyncio.to_thread(watcher.caught_up if seen else watcher.opened) if new else {layout.seen: seen}
         async for item in follow.news(services, watcher.owner):
-            another, job = item.job.id != job, item.job.id
-            found = await asyncio.to_thread(lambda item=item, another=another: watcher.updates(item) | (watcher.jobs() if another else {}))
+            found = await asyncio.to_thread(watcher.updates, item, item.job.id != job)
+            job = item.job.id
             if found:
                 yield found
 

@@ -13,7 +13,8 @@ from tests.chromium import MISSING, find
 from tests.ui.fakes import Painter
 from tests.ui.serving import serving
 
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 
 
@@ -60,7 +61,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.fail(MISSING)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS + QUIET)
         yield browser
         browser.close()
 

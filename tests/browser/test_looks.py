@@ -65,7 +65,8 @@ def test_every_control_has_help(person):
         person.tab(tab)
         bare = person.page.evaluate(
             """() => [...document.querySelectorAll('[id^=field-], [id^=img2img-], [id^=inpaint-], [id^=depth2img-]')]
-                .filter((block) => block.querySelector('[data-testid=block-info]') && !block.querySelector('.info-text')?.textContent).map((block) => block.id)"""
+                .filter((block) => block.querySelector('[data-testid=block-info]') && !block.querySelector('.info-text')?.textContent)
+                .map((block) => block.id)"""
         )
         assert bare == []
     person.page.hover("#field-cfg_scale [data-testid=block-info]")

@@ -60,7 +60,9 @@ def opens_for_inpainting(person, photo) -> None:
 
 
 def brush(person, size: int) -> None:
-    person.page.locator("#inpaint-init .mc-size").evaluate("(slider, size) => { slider.value = size; slider.dispatchEvent(new Event('input')); }", size)
+    person.page.locator("#inpaint-init .mc-size").evaluate(
+        "(slider, size) => { slider.value = size; slider.dispatchEvent(new Event('input')); }", size
+    )
 
 
 def press(person, act: str) -> None:

@@ -18,6 +18,7 @@ from sd_ui.ui.components.pictures import as_paint, painted, uploaded
 from tests.ui.cards import EMBEDDED_CARD
 
 IMAGE_A, IMAGE_B = ImageRef("a" * 64, 64, 64), ImageRef("b" * 64, 64, 64)
+PROMPTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 SOURCES = {
     "txt2img": None,
     "img2img": ImageToImage(IMAGE_A, 0.3, "Just resize"),
@@ -27,9 +28,16 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-@given(seed=st.integers(0, 2**64 - 1), steps=st.integers(1, 150), cfg=st.floats(-100, 100), prompt=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    steps=st.integers(1, 150),
+    cfg=st.floats(-100, 100),
+    prompt=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+)
 def test_a_request_written_into_the_form_is_read_back_as_itself(mode, seed, steps, cfg, prompt):
-    request = GenerationRequest(prompt, "not this", sampling=Sampling("Euler", "Karras", steps, cfg), width=128, height=64, seed=seed, source=SOURCES[mode])
+    request = GenerationRequest(
+        prompt, "not this", sampling=Sampling("Euler", "Karras", steps, cfg), width=128, height=64, seed=seed, source=SOURCES[mode]
+    )
     assert fitted(mode, form.written(request, seed), {EMBEDDED: EMBEDDED_CARD}).request == request
 
 

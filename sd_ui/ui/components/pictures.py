@@ -41,7 +41,7 @@ class PictureInput(Component):
 
     files = "picture"
 
-    def preprocess(self, payload: Any) -> Given | None:
+    def preprocess(self, payload: Any) -> Given | None:  # type: ignore[override]
         if not isinstance(payload, dict) or not (payload.get("path") or payload.get("picture")):
             return None
         return Given(str(payload.get("path") or ""), str(payload.get("picture") or ""))
@@ -52,7 +52,7 @@ class MaskCanvas(PictureInput):
 
     files = "mask"
 
-    def preprocess(self, payload: Any) -> Given | None:
+    def preprocess(self, payload: Any) -> Given | None:  # type: ignore[override]
         given = super().preprocess(payload)
         return None if given is None else replace(given, mask=str(payload.get("mask") or ""))
 

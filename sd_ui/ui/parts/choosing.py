@@ -1,16 +1,15 @@
 """What one choice means for the others: a model brings its best settings, a sampler its schedules, a ratio its sizes."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from sd_ui.services import Services
-from sd_ui.spec.cards import Defaults, ModelCard
+from sd_ui.spec.cards import Defaults
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
-from sd_ui.ui.layout import Layout, folder_of_models
+from sd_ui.ui.layout import Layout, folder_of_models, models_listed
 from sd_ui.ui.owner import owner
 from sd_ui.ui.parts.quiet import EACH, HIDDEN, LAST, QUIET
 
@@ -65,14 +64,7 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
 
     def refreshed(model: str, vae: str) -> Updates:
         services.models.refresh()
-        return listed(services.models.cards(), model, vae)
-
-    def listed(cards: Mapping[str, ModelCard], model: str, vae: str) -> Updates:
-        vaes = [AUTOMATIC, *form.names(cards, "vae")]
-        return {
-            shared["model"]: gr.Dropdown(choices=form.names(cards, "checkpoint"), value=model),
-            shared["vae"]: gr.Dropdown(choices=vaes, value=vae, visible=len(vaes) > 1),
-        }
+        return models_listed(layout, services.models.cards(), model, vae)
 
     shared["model"].input(chosen, [shared["model"], shared["negative_prompt"]], list(best.values()), **LAST)
     gr.on([page.load, shared["model"].change], told, shared["model"], layout.about, **LAST)

@@ -33,5 +33,5 @@ def wire(services: Services, layout: Layout) -> None:
         return jobs_shown(services, mine)
 
     layout.cancel.click(cancel, None, layout.queue, **EACH)
-    inputs = {"mode": layout.mode} | layout.kept
+    inputs: dict[str, Any] = {"mode": layout.mode} | layout.kept
     layout.go.click(generate, inputs_kwargs=inputs, outputs=[layout.message, layout.queue, layout.cancel], **EACH)

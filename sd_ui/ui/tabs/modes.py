@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from sd_ui.ui.components.component import DepthMap
 from sd_ui.ui.components.pictures import MaskCanvas, PictureInput
 from sd_ui.ui.form import Widgets, of_mode
 
@@ -17,13 +16,13 @@ def txt2img() -> Widgets:
 def img2img() -> Widgets:
     gr.HTML("<p class='tab-note'>Your picture, redone after the prompt. Denoising strength says how much of it changes.</p>")
     init = PictureInput(elem_id="img2img-init")
-    return {"init": init} | strength_and_fit("img2img")
+    return {"init": init} | settings("img2img", "strength", "resize")
 
 
 def inpaint() -> Widgets:
     gr.HTML("<p class='tab-note'>Paint over what should change. Everything else stays, pixel for pixel.</p>")
     init = MaskCanvas(elem_id="inpaint-init")
-    return {"init": init} | strength_and_fit("inpaint") | {"mask_blur": of_mode("inpaint", "mask_blur")}
+    return {"init": init} | settings("inpaint", "strength", "mask_blur", "resize")
 
 
 def depth2img() -> Widgets:
@@ -35,15 +34,12 @@ def depth2img() -> Widgets:
         with gr.Column(min_width=160):
             gr.HTML("<p class='tab-label'>Depth map of your own <small>optional; bright is near</small></p>")
             depth = PictureInput(elem_id="depth2img-depth")
-    return {"init": init, "depth": depth} | strength_and_fit("depth2img")
+    return {"init": init, "depth": depth} | settings("depth2img", "strength", "resize")
 
 
-def depth_shown() -> DepthMap:
-    return DepthMap(elem_id="depth-map")
-
-
-def strength_and_fit(mode: str) -> Widgets:
-    return {name: of_mode(mode, name) for name in ("strength", "resize")}
+def settings(mode: str, *names: str) -> Widgets:
+    with gr.Group(elem_classes="settings"):
+        return {name: of_mode(mode, name) for name in names}
 
 
 TABS: dict[str, Callable[[], Widgets]] = {"txt2img": txt2img, "img2img": img2img, "inpaint": inpaint, "depth2img": depth2img}

@@ -26,7 +26,10 @@ def png_info() -> PngInfo:
     picture = PictureInput(elem_id="png-info")
     message = Message(elem_id="png-info-message")
     with gr.Row():
-        send = {mode: gr.Button(f"To {title}", size="sm", min_width=70, interactive=False, elem_id=f"info-to-{mode}") for mode, title in views.MODES.items()}
+        send = {
+            mode: gr.Button(f"To {title}", size="sm", min_width=70, interactive=False, elem_id=f"info-to-{mode}")
+            for mode, title in views.MODES.items()
+        }
     text = gr.Textbox(
         label="Parameters",
         info="As most programs of this kind read and write them.",
