@@ -60,7 +60,8 @@ class Watcher:
         return {self.layout.queue: views.queue(jobs), self.layout.cancel: gr.Button(interactive=bool(jobs))}
 
     def text_of(self, picture: Any | None) -> Updates:
-        return {self.layout.text: pictures.infotext(self.services, self.owner, picture.id) if picture else ""}
+        text = pictures.infotext(self.services, self.owner, picture.id) if picture else ""
+        return {self.layout.text: text, self.layout.chosen: picture.id if picture else ""}
 
     def updates(self, item: follow.News, another: bool) -> Updates:
         """another: this job was not the one followed before."""
@@ -110,7 +111,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
         [page.load, layout.queue.change, gr.Timer(LOOK).tick],
         watch,
         [layout.asked, layout.seen],
-        [layout.viewer, layout.text, layout.results, layout.queue, layout.cancel, layout.depth_map, layout.engine, layout.seen],
+        [layout.viewer, layout.text, layout.chosen, layout.results, layout.queue, layout.cancel, layout.depth_map, layout.engine, layout.seen],
         trigger_mode="once",
         **HIDDEN,
     )

@@ -127,3 +127,12 @@ def test_a_prompt_is_text_and_never_markup(person, painter):
     eventually(lambda: person.queue() == [hostile])
     person.finishes()
     assert person.page.title() == "SD UI"
+
+
+def test_every_button_says_what_it_does(person):
+    unnamed = (
+        "() => [...document.querySelectorAll('#actions button, #ratios button, #seed-row button, #refresh, #colours')].filter((b) => !b.title).length"
+    )
+    eventually(lambda: person.page.evaluate(unnamed) == 0)
+    person.tab("Inpaint")
+    assert person.page.evaluate("() => [...document.querySelectorAll('.mc button')].filter((b) => !b.title).length") == 0

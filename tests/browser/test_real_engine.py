@@ -1,15 +1,18 @@
 """The whole way with the real engine and the embedded model: words and pictures in, steps to watch, pixels out."""
 
 import re
+import shutil
 
 import numpy as np
 from PIL import Image
 
+from sd_ui.services import PACKAGE
 from tests.browser.hands import eventually
 from tests.browser.test_pictures import painted, stroke
 from tests.ui.serving import SERVED
 
 pytestmark = SERVED
+EMBEDDED_FOLDER = PACKAGE / "embedded"
 
 
 def result(person) -> np.ndarray:
@@ -104,3 +107,20 @@ def test_the_same_parameters_give_the_same_picture(arrive, real, tmp_path):
     eventually(lambda: person.value("field-seed") == "7")
     person.draws()
     assert np.array_equal(result(person), first)
+
+
+def test_another_model_is_found_chosen_and_used(arrive, real):
+    folder = real.services.settings.models_dir[0]
+    shutil.copytree(EMBEDDED_FOLDER, folder / "twin")
+    person = arrive(real)
+    person.page.click("#refresh")
+    person.page.wait_for_timeout(500)
+    person.chooses("field-model", "twin")
+    person.says("a large shiny white sphere on a blue floor, at night")
+    person.draws()
+    assert person.server.last_job().request.model.checkpoint == "twin"
+    person.reloads()
+    assert person.value("field-model") == "twin"
+    person.chooses("field-model", "Embedded tiny model")
+    person.draws()
+    assert person.server.last_job().request.model.checkpoint == "embedded"

@@ -27,7 +27,7 @@ def wire(services: Services, layout: Layout) -> None:
         return sent(services, layout, mine, picture, None if event.act == "use" else str(event.act))
 
     outputs = [*layout.fields.values(), layout.tabs, layout.mode, layout.message, layout.viewer, layout.text, layout.results, layout.queue]
-    layout.viewer.act(act, layout.asked, [*outputs, layout.cancel, layout.engine, layout.seen], **EACH)
+    layout.viewer.act(act, layout.asked, [*outputs, layout.chosen, layout.cancel, layout.engine, layout.seen], **EACH)
 
 
 def sent(services: Services, layout: Layout, mine: str, picture: str, target: str | None) -> Updates:

@@ -50,3 +50,23 @@ document.addEventListener("keydown", (event) => {
     owner ? show(owner) : hide();
   });
 })();
+
+// What the buttons do, for the pointer and for screen readers. (Labels of fields have their help from the table of fields.)
+(() => {
+  const TITLES = {
+    generate: "Draws what the form says (Ctrl + Enter). Press again to queue more while one runs.",
+    cancel: "Cancels the job that runs, within a step (Esc)",
+    colours: "Switches between light and dark",
+    refresh: "Looks for new models in the models folder",
+    swap: "Exchanges width and height",
+    random: "A new seed for each run",
+    reuse: "The seed of the picture that is shown",
+  };
+  const name = () => {
+    if (!document.querySelector("#reuse")) return setTimeout(name, 100);
+    for (const [id, title] of Object.entries(TITLES)) document.querySelector(`#${id}`).title = title;
+    document.querySelector("#refresh").setAttribute("aria-label", TITLES.refresh);
+    for (const button of document.querySelectorAll("#ratios button:not(#swap)")) button.title = `Width and height as ${button.textContent.trim()}, at the size the model is used to`;
+  };
+  name();
+})();
