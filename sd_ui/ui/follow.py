@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sd_ui.services import Services
-from sd_ui.spec.events import FINAL, Event
+from sd_ui.spec.events import FINAL, Event, Stepped
 
 ACTIVE = ("running", "waiting")
 ENDED = ("done", "failed", "cancelled")
@@ -25,17 +25,48 @@ class News:
 
 async def news(services: Services, owner: str) -> AsyncIterator[News]:
     """What happens to the owner's jobs, one after the other, until none waits or runs, or the server stops."""
-    while job := await asyncio.to_thread(active, services, owner):
-        if job.state == "waiting":
-            yield News(job, None, await asyncio.to_thread(services.queue.position, job.id))
-            await asyncio.sleep(LOOKS_APART)
-            continue
-        event = None
-        async for event in services.bus.follow(job.id):
+    before = None
+    while (job := await asyncio.to_thread(active, services, owner)) and job.id != before:
+        item = None
+        async for item in of_job(services, job):
+            yield item
+        before = None if item and (item.event is None or isinstance(item.event, FINAL)) else job.id
+
+
+async def of_job(services: Services, job: Any) -> AsyncIterator[News]:
+    """From its place in the queue to its end; or until another of the owner's jobs is next."""
+    events = services.bus.follow(job.id)
+    coming = next_of(events)
+    try:
+        while True:
+            arrived, _ = await asyncio.wait({coming}, timeout=LOOKS_APART)
+            if not arrived:
+                now = await asyncio.to_thread(active, services, job.owner)
+                if now and now.id != job.id:
+                    return
+                if now and now.state == "waiting":
+                    yield News(job, None, await asyncio.to_thread(services.queue.position, job.id))
+                continue
+            event = coming.result()
+            if event is None:
+                return  # the bus was closed
             yield News(job, event)
-            await asyncio.sleep(PREVIEWS_APART)
-        if not isinstance(event, FINAL):
-            return
+            if isinstance(event, FINAL):
+                return
+            if isinstance(event, Stepped):
+                await asyncio.sleep(PREVIEWS_APART)
+            coming = next_of(events)
+    finally:
+        coming.cancel()
+
+
+def next_of(events: AsyncIterator[Event]) -> asyncio.Future[Event | None]:
+    """A task, so that waiting for it can be given up without losing the event."""
+
+    async def coming() -> Event | None:
+        return await anext(events, None)
+
+    return asyncio.ensure_future(coming())
 
 
 def active(services: Services, owner: str) -> Any | None:

@@ -36,27 +36,28 @@ class Server:
         return self.services.database.read("SELECT count(*) AS n FROM job")[0]["n"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def painter() -> Painter:
     return Painter()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, painter: Painter) -> Iterator[Server]:
     """With an engine that paints noise turning into a picture, as fast as a test wants it."""
     with serving(tmp_path_factory.mktemp("painted"), lambda tell: painter) as services:
         yield Server(services)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With the real engine and the embedded model."""
     with serving(tmp_path_factory.mktemp("real"), None) as services:
         yield Server(services)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Closed before the tests of other folders: while it is open, this thread's event loop runs."""
     path = find()
     if path is None:
         pytest.fail(MISSING)

@@ -1,11 +1,12 @@
 """A server with the page, in this process, so that a test can look behind it."""
 
+import asyncio
 import gc
 import os
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,18 @@ def serving(folder: Path, open_driver: OpenDriver | None) -> Iterator[Services]:
         services.worker.stop()
         page.close(verbose=False)
         services.close()
+        del page, services
         forget()
 
 
 def forget() -> None:
-    """What was left to the garbage collector goes now, so that no other test hears of it."""
+    """What was left to the garbage collector goes now, so that no other test hears of it: first of all the loop that Gradio made for this thread."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter("ignore")
+        with suppress(RuntimeError):  # there is none
+            loop = asyncio.get_event_loop_policy().get_event_loop()
+            if not loop.is_running():  # playwright's is, while its browser is open
+                loop.close()
+                asyncio.set_event_loop(None)
+            del loop
         gc.collect()

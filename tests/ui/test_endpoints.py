@@ -28,6 +28,7 @@ def client(services: Services) -> Iterator[Client]:
     client = Client(f"http://127.0.0.1:{services.settings.port}/", verbose=False)
     yield client
     client.close()
+    del client
     forget()
 
 

@@ -48,7 +48,7 @@ def seen(services: Services, owner: str = MINE, enough: Callable[[follow.News], 
 
 
 def test_a_watcher_sees_one_job_after_the_other_to_their_ends(services, ask):
-    jobs = [ask(), ask()]
+    jobs = [ask(steps=30), ask(steps=30)]
     services.worker.start()
     items = seen(services)
     assert [item.job.id for item in items if isinstance(item.event, Done)] == jobs
