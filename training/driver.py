@@ -1,0 +1,108 @@
+"""Which stage runs, in which processes, made of what; and which have ended."""
+
+from pathlib import Path
+
+from training import loop, models, text
+from training.course import Course
+from training.loop import Plan, Stage
+from training.recipe import AGAIN
+from training.schedules import CANDIDATES, chosen
+from training.stages import comparison
+from training.stages.autoencoder import Autoencoder
+from training.stages.denoiser import Denoiser
+from training.stages.depth import Depth
+from training.stages.judging import Judging
+from training.stages.looking import Look
+from training.workers import Alone, Team, together
+
+MOST_PARAMETERS = 20_000_000  # of what two processes train together
+JUDGED = 48  # pictures at every look
+
+
+def go(course: Course, stage: str, minutes: float) -> None:
+    """Runs one stage to its end, unless it has already come there."""
+    mark = course.folder / stage / "ended"
+    if mark.exists() and stage not in AGAIN:
+        return
+    match stage:
+        case "data":
+            prepare(course)
+        case "ab":
+            compare(course, minutes)
+        case _:
+            train(course, stage, minutes)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def prepare(course: Course) -> None:
+    course.tell(f"data: {course.recipe.scenes} scenes, {course.recipe.side} pixels wide")
+    for renders in (course.held_out, course.renders):
+        renders.make()
+    text.build(course.folder / "tokenizer")
+
+
+def compare(course: Course, minutes: float) -> None:
+    course.latents.make()
+    plan = course.recipe.plan("ab", minutes / len(CANDIDATES))
+    figures = {}
+    for name in CANDIDATES:
+        folder = course.folder / "ab" / name.replace(" ", "-")
+        in_processes(course, "ab", folder, plan, choice=name)
+        figures[name] = comparison.last_line(folder)
+    comparison.write(course.folder / "ab", figures)
+    course.tell(f"ab: {comparison.best(figures)!r} is chosen")
+
+
+def train(course: Course, stage: str, minutes: float) -> None:
+    if stage == "unet":
+        course.latents.make()
+    in_processes(course, stage, course.folder / stage, course.recipe.plan(stage, minutes))
+
+
+def in_processes(course: Course, stage: str, folder: Path, plan: Plan, choice: str = "") -> None:
+    if course.recipe.workers == 1:
+        work(Alone(), course, stage, folder, plan, choice)
+    else:
+        together(work, MOST_PARAMETERS, course, stage, folder, plan, choice)
+
+
+def work(team: Team, course: Course, stage: str, folder: Path, plan: Plan, choice: str) -> None:
+    loop.run(stage_of(course, stage, choice), plan, folder, team, course.tell)
+
+
+def stage_of(course: Course, name: str, choice: str = "") -> Stage:
+    """choice: of the noise schedule, while they are compared."""
+    recipe, batch = course.recipe, course.recipe.batches[name]
+    match name:
+        case "vae":
+            return Autoencoder(recipe.networks, course.renders, course.held_out, batch, recipe.device)
+        case "decoder":
+            return Autoencoder(recipe.networks, course.renders, course.held_out, batch, recipe.device, course.trained("vae", "vae"))
+        case "judge":
+            return Judging(course.renders, course.held_out, batch, recipe.device, course.vae())
+        case "depth":
+            return Depth(course.renders, course.held_out, batch, recipe.device)
+        case "ab":
+            return compared(course, choice)
+        case "unet":
+            return whole(course)
+    raise ValueError(name)
+
+
+def whole(course: Course) -> Denoiser:
+    recipe, alphas = course.recipe, CANDIDATES[chosen(course.folder / "ab")]()
+    look = Look(course.judge(), few(course), few(course))
+    parts = (recipe.networks, course.latents, course.vae(), course.tokenizer())
+    return Denoiser("unet", *parts, alphas, recipe.batches["unet"], recipe.device, look)
+
+
+def compared(course: Course, choice: str) -> Denoiser:
+    """The same small U-Net under each schedule."""
+    recipe, look = course.recipe, Look(course.judge(), few(course), strengths=(0.3, 0.95))
+    parts = (models.SHAPES[recipe.compared_shape], course.latents, course.vae(), course.tokenizer())
+    return Denoiser(f"ab, {choice}", *parts, CANDIDATES[choice](), recipe.batches["ab"], recipe.device, look, all_tasks=False)
+
+
+def few(course: Course) -> int:
+    return min(JUDGED, course.recipe.held_out // 8)

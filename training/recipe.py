@@ -1,0 +1,80 @@
+"""How much of what: the recipe for two processor cores, and the one for a GPU."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from training.loop import Plan
+from training.models import SHAPES, Shape
+
+STAGES = ("data", "vae", "judge", "ab", "depth", "unet")  # in this order
+AGAIN = ("decoder", "unet")  # may go on when they are given more minutes; all others have made what later stages stand on
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """minutes: shares of the whole run. batches: per worker. rates: learning rates. workers: processes."""
+
+    shape: str
+    device: str
+    workers: int
+    side: int
+    scenes: int
+    held_out: int
+    compared: int
+    minutes: Mapping[str, float]
+    batches: Mapping[str, int]
+    rates: Mapping[str, float]
+    compared_shape: str = "quick"
+    average: float = 0.998
+    save_every: float = 2.5
+
+    @property
+    def networks(self) -> Shape:
+        return SHAPES[self.shape]
+
+    def plan(self, stage: str, minutes: float) -> Plan:
+        """minutes: of this stage. Every noise schedule that is compared gets the same number of samples."""
+        steps = self.compared / (self.batches["ab"] * self.workers) if stage == "ab" else float("inf")
+        return Plan(minutes, self.rates[stage], steps=steps, average=self.average, save_every=self.save_every)
+
+
+CPU = Recipe(
+    shape="small",
+    device="cpu",
+    workers=2,
+    side=128,
+    scenes=20_000,
+    held_out=1000,
+    compared=24_000,
+    minutes={"vae": 0.27, "judge": 0.05, "ab": 0.20, "depth": 0.05, "unet": 0.43, "decoder": 0.27},
+    batches={"vae": 16, "judge": 32, "ab": 12, "depth": 8, "unet": 12, "decoder": 16},
+    rates={"vae": 2e-3, "judge": 2e-3, "ab": 1.2e-3, "depth": 1e-3, "unet": 1e-3, "decoder": 5e-4},
+)
+GPU = Recipe(
+    shape="large",
+    device="cuda",
+    workers=1,
+    side=256,
+    scenes=100_000,
+    held_out=1000,
+    compared=100_000,
+    minutes={"vae": 0.25, "judge": 0.05, "ab": 0.10, "depth": 0.05, "unet": 0.55, "decoder": 0.25},
+    batches={"vae": 256, "judge": 256, "ab": 256, "depth": 64, "unet": 256, "decoder": 256},
+    rates={"vae": 2e-3, "judge": 2e-3, "ab": 1e-3, "depth": 1e-3, "unet": 1e-3, "decoder": 5e-4},
+    average=0.9995,
+    save_every=1.0,
+)
+TINY = Recipe(  # for tests: everything once, in seconds
+    shape="tiny",
+    device="cpu",
+    workers=1,
+    side=64,
+    scenes=64,
+    held_out=32,
+    compared=40,
+    minutes=CPU.minutes,
+    batches=dict.fromkeys(CPU.batches, 4),
+    rates=CPU.rates,
+    compared_shape="tiny",
+)
+RECIPES: Mapping[str, Recipe] = {"cpu": CPU, "gpu": GPU, "tiny": TINY}

@@ -1,0 +1,106 @@
+"""The U-Net with its text encoder, for all tasks at once: some of a batch are given a depth map, some a mask and what it leaves of the picture."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from transformers import CLIPTokenizer
+
+from training.latents import Latents, encoded
+from training.loop import Turn
+from training.masks import mask
+from training.models import PIXELS, PLANES, Shape, text_encoder, unet
+from training.schedules import STEPS
+
+UNTOLD = 0.1  # of the samples have an empty caption, for classifier-free guidance
+WITH_DEPTH, WITH_MASK = 0.25, 0.25  # of the samples
+ALONE = 0.25  # of the training sees only scenes of one thing
+
+
+class Denoiser:
+    """look: draws and judges samples. all_tasks: depth and masks too, and scenes of two things; else plain pictures of one."""
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        latents: Latents,
+        vae: AutoencoderTiny,
+        tokenizer: CLIPTokenizer,
+        alphas: Tensor,
+        batch: int,
+        device: str,
+        look: Callable[["Denoiser", Path], Mapping[str, float]],
+        all_tasks: bool = True,
+    ):
+        self.name, self.batch, self.device, self._all_tasks = name, batch, device, all_tasks
+        self.latents, self.vae, self.tokenizer, self.alphas, self._look = latents, vae, tokenizer, alphas, look
+        torch.manual_seed(0)
+        self.unet = unet(shape, side=latents.renders.side // PIXELS).to(device, memory_format=torch.channels_last)
+        self.text = text_encoder(shape, len(tokenizer)).to(device)
+        self.networks: Mapping[str, nn.Module] = {"unet": self.unet, "text": self.text}
+
+    @cached_property
+    def _tokens(self) -> Tensor:
+        """(scenes, captions, length), as int16"""
+        captions = self.latents.renders.captions
+        told = self.tokenizer([sentence for some in captions for sentence in some], padding="max_length", truncation=True).input_ids
+        return torch.tensor(told, dtype=torch.int16).view(len(captions), len(captions[0]), -1)
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        return np.array([i for i, scene in enumerate(self.latents.renders.scenes) if len(scene.things) == 1])
+
+    def loss(self, turn: Turn) -> Tensor:
+        """The mean squared error of v (Salimans and Ho 2022), timesteps stratified within the batch."""
+        which = self._drawn(turn)
+        clean = self.latents.get(which)
+        steps = torch.from_numpy((turn.rng.permutation(self.batch) + turn.rng.random(self.batch)) / self.batch * STEPS).long()
+        a = self.alphas[steps].float().view(-1, 1, 1, 1)
+        noise = torch.randn(clean.shape, generator=turn.noise)
+        noisy, v = a.sqrt() * clean + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * clean
+        planes = torch.cat([noisy, self._further(which, turn)], 1).to(self.device, memory_format=torch.channels_last)
+        told = self.text(self._told(which, turn).to(self.device)).last_hidden_state
+        said = self.unet(planes, steps.to(self.device), told, return_dict=False)[0]
+        return ((said.float() - v.to(self.device)) ** 2).mean()
+
+    def _drawn(self, turn: Turn) -> list[int]:
+        if not self._all_tasks or turn.progress < ALONE:
+            return turn.rng.choice(self._alone, self.batch).tolist()
+        return turn.rng.integers(0, self.latents.renders.count, self.batch).tolist()
+
+    def _told(self, which: list[int], turn: Turn) -> Tensor:
+        tokens = self._tokens[torch.tensor(which), torch.from_numpy(turn.rng.integers(0, self._tokens.shape[1], self.batch))].long()
+        empty = torch.tensor(self.tokenizer("", padding="max_length", truncation=True).input_ids)
+        untold = torch.from_numpy(turn.rng.random(self.batch) < UNTOLD)
+        return torch.where(untold[:, None], empty, tokens)
+
+    def _further(self, which: list[int], turn: Turn) -> Tensor:
+        """(n, 6, h, w): depth, mask, masked latents; zeros where a sample has none."""
+        side = self.latents.renders.side // PIXELS
+        planes = torch.zeros(self.batch, PLANES - 4, side, side)
+        lot = turn.rng.random(self.batch)
+        if not self._all_tasks:
+            return planes
+        for i in np.flatnonzero(lot < WITH_DEPTH):
+            planes[i, :1] = self.latents.depth_planes([which[i]])[0]
+        masked = np.flatnonzero(lot >= 1 - WITH_MASK)
+        if len(masked):
+            planes[masked, 1:] = self._masked([which[i] for i in masked], turn.rng)
+        return planes
+
+    def _masked(self, which: list[int], rng: np.random.Generator) -> Tensor:
+        """As the stock inpainting pipeline prepares them: gray inside the mask, then through the encoder."""
+        renders = self.latents.renders
+        masks = torch.stack([mask(ids, rng) for ids in renders.ids(which)])[:, None]
+        images = torch.where(masks > 0.5, 0.5, renders.images(which))
+        left = encoded(self.vae, images.to(self.device)).cpu() * self.latents.scale
+        return torch.cat([interpolate(masks, scale_factor=1 / PIXELS, mode="nearest"), left], 1)
+
+    def show(self, folder: Path) -> Mapping[str, float]:
+        return self._look(self, folder)
