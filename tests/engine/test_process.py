@@ -22,6 +22,7 @@ from tests.engine.tiny import CPU, DEPTH, MASK, PICTURE, REF, SEED, SIZE, latent
 
 BASE = GenerationRequest("a red cat", sampling=Sampling("Euler", steps=6, cfg_scale=4.0), width=SIZE, height=SIZE, seed=SEED)
 INPUTS = Inputs(PICTURE, MASK, DEPTH)
+EVERY_PAIR = [(name, schedule) for name, sampler in SAMPLERS.items() for schedule in sampler.schedules]
 DETERMINISTIC = [name for name, sampler in SAMPLERS.items() if not sampler.fresh_noise]
 NOISY = [name for name, sampler in SAMPLERS.items() if sampler.fresh_noise]
 
@@ -239,6 +240,18 @@ def test_ancestral_samplers_draw_fresh_seeded_noise_each_step(name):
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_the_other_samplers_draw_no_noise_but_the_first(name):
     assert not any(draws(name))
+
+
+@pytest.mark.parametrize(("name", "schedule"), EVERY_PAIR)
+@pytest.mark.parametrize(("steps", "run"), [(1, 1), (2, 1), (20, 20), (20, 9), (150, 150)])
+def test_as_many_steps_as_were_asked_for_are_counted_one_by_one(name, schedule, steps, run):
+    """Whatever a sampler asks in between, and however close the last timesteps are."""
+    plan = SchedulerPlan(table.scheduler(name, schedule, loaded().scheduler_config), steps, run, CPU.device)
+    begun = start.Start(torch.zeros(1, 4, 1, 1))
+    told, _ = run_to_the_end(answered(plan.sample(begun, randomness(0)), lambda x, t: Prediction(x, x)))
+    indexes = [step.index for step in told]
+    assert sorted(set(indexes)) == list(range(1, run + 1)) and indexes == sorted(indexes)
+    assert {step.total for step in told} == {plan.total} == {run}
 
 
 @torch.inference_mode()

@@ -23,13 +23,13 @@ class SchedulerPlan:
 
     def __init__(self, scheduler: Any, steps: int, run: int, device: torch.device) -> None:
         self._scheduler = scheduler
+        allow(scheduler, steps)
         scheduler.set_timesteps(steps, device=device)
         first = (steps - run) * scheduler.order
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(first)
         self.timesteps: Tensor = scheduler.timesteps[first:]
-        self._number = torch.unique_consecutive(self.timesteps, return_inverse=True)[1] + 1
-        self.total = int(self._number[-1])
+        self.total = run
 
     def from_noise(self, noise: Tensor) -> Tensor:
         return noise * self._scheduler.init_noise_sigma
@@ -48,8 +48,14 @@ class SchedulerPlan:
             latents = scheduler.step(prediction.guided, t, latents, **told, return_dict=False)[0]
             if start.held is not None:
                 latents = start.held.into(latents, self._kept(start, i))
-            yield Step(int(self._number[i]), self.total, t, float(noise / signal), latents, denoised, prediction)
+            yield Step(self._number(i), self.total, t, float(noise / signal), latents, denoised, prediction)
         return latents
+
+    def _number(self, call: int) -> int:
+        """The sampling step that a model call belongs to, from 1. Not by its timestep: steps close together are rounded to the same one."""
+        order = self._scheduler.order
+        warming_up = len(self.timesteps) - (order * self.total - order + 1)  # PLMS calls once more than it has steps, and begins with it
+        return max(0, call - warming_up) // order + 1
 
     def _kept(self, start: Start, i: int) -> Tensor:
         """The held part as noisy as the rest will be at the next model call, and clean after the last."""
@@ -58,6 +64,13 @@ class SchedulerPlan:
             return start.held.clean
         noisy: Tensor = self._scheduler.add_noise(start.held.clean, start.held.noise, self.timesteps[i + 1 : i + 2])
         return noisy
+
+
+def allow(scheduler: Any, steps: int) -> None:
+    """LCM refuses more steps than it was distilled with; with as many as are asked for it spreads them over the whole schedule."""
+    distilled = scheduler.config.get("original_inference_steps")
+    if distilled is not None and distilled < steps:
+        scheduler.register_to_config(original_inference_steps=steps)
 
 
 def step_arguments(scheduler: Any, randomness: Generator) -> dict[str, Any]:
