@@ -52,6 +52,7 @@ class Reader:
         pictures, notes = self._pictures(mode, values)
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models(), self._limits)
+        check_mask_left(pictures.get("mask"), accepted.request)
         said = (note for given in pictures.values() for note in given.notes)
         return Accepted(accepted.request, (*notes, *said, *accepted.notes)), pictures
 
@@ -131,6 +132,16 @@ def mask_for(mask: Given, init: Given) -> Given:
     if image.getbbox() is None:
         raise BadRequest("mask", "nothing to change: no part of it is white. Paint where new content should go")
     return Given(image, notes)
+
+
+def check_mask_left(mask: Given | None, request: GenerationRequest) -> None:
+    """What lies in a part that is cut off, or is too small to be seen in a smaller picture, is gone once both are fitted."""
+    if mask is None or request.source is None:
+        return
+    fitted = ops.fit_mask(mask.image, request.width, request.height, request.source.resize)
+    if fitted.getbbox() is None:
+        size = f"{request.width}x{request.height} ({request.source.resize})"
+        raise BadRequest("mask", f"nothing to change: no part of it is left in {size}. Paint more, or choose another size or resize mode")
 
 
 def with_pictures(request: GenerationRequest, refs: Mapping[str, Any]) -> GenerationRequest:

@@ -96,8 +96,14 @@ def test_an_empty_mask_is_refused(home, empty):
     assert "nothing to change" in refused(home, "mask", "inpaint", init=png(picture()), mask=png(empty))
 
 
+def test_a_mask_of_which_nothing_is_left_at_the_pictures_size_is_refused(home):
+    wide, at_the_edge = picture((640, 48)), mask((640, 48), (0, 0, 9, 47))
+    assert "nothing to change: no part of it is left in 64x64 (Crop and resize)" in refused(home, "mask", "inpaint", init=wide, mask=at_the_edge)
+    assert home.intake.submit("inpaint", {"init": wide, "mask": at_the_edge, "resize": "Just resize"}, ALICE)
+
+
 def test_a_full_mask_and_a_mask_of_one_pixel_are_masks(home):
-    for image in (Image.new("L", (64, 48), 255), mask(box=(5, 5, 5, 5))):
+    for image in (Image.new("L", (64, 48), 255), mask(box=(30, 20, 30, 20))):
         job, notes = home.intake.submit("inpaint", {"init": picture(), "mask": image}, ALICE)
         assert notes == () and home.blobs.open(job.request.source.mask).getbbox()
 
