@@ -45,10 +45,11 @@ class Inputs:
             return cls()
         refs, size = images_of(request), (request.width, request.height)
         resize = request.source.resize
-        image = ops.fit(files.flattened(blobs.open(refs["init"])), *size, resize)
+        given = blobs.open(refs["init"])
+        image = ops.fit(files.flattened(given), *size, resize)
         mask = ops.fit_mask(blobs.open(refs["mask"]), *size, resize) if "mask" in refs else None
         own_depth = torch.from_numpy(ops.depth_plane(ops.fit(blobs.open(refs["depth"]), *size, resize))) if "depth" in refs else None
-        return cls(image, mask, own_depth, resized(refs["init"], *size))
+        return cls(image, mask, own_depth, (*whitened(given), *resized(refs["init"], *size)))
 
     def scene(self, request: GenerationRequest, loaded: Loaded) -> Scene:
         return start.scene_of(request, loaded, self.image, self.mask, self.depth)
@@ -163,6 +164,12 @@ class Run:
 
 def drawn(request: GenerationRequest, index: int, image: Image.Image, made: Made, notes: tuple[str, ...]) -> Drawn:
     return Drawn(index, request.seed_of(index), image.width, image.height, image.tobytes(), made, notes)
+
+
+def whitened(image: Image.Image) -> tuple[str, ...]:
+    """A model knows no transparency."""
+    transparent = image.mode == "RGBA" and any(image.getchannel("A").histogram()[:255])
+    return ("The picture's transparent parts were put on white.",) if transparent else ()
 
 
 def resized(ref: ImageRef, width: int, height: int) -> tuple[str, ...]:

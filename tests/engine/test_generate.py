@@ -115,6 +115,15 @@ def test_inpainting_where_picture_and_size_differ_keeps_the_fitted_picture(blobs
     assert any("fitted" in note for event in events if isinstance(event, Drawn) for note in event.notes)
 
 
+def test_what_was_transparent_is_said_to_be_white(blobs):
+    clear = PICTURE.convert("RGBA")
+    clear.paste((0, 0, 0, 0), (0, 0, 8, 8))
+    for given, said in ((clear, True), (PICTURE.convert("RGBA"), False), (PICTURE, False)):
+        (event,) = engine_of(blobs).generate(replace(BASE, source=ImageToImage(blobs.put(given), 0.0)))
+        assert isinstance(event, Drawn) and any("white" in note for note in event.notes) == said
+        assert event.rgb[:3] == (b"\xff\xff\xff" if said else PICTURE.tobytes()[:3])
+
+
 def test_strength_1_is_txt2img_with_the_same_seed(blobs):
     engine = engine_of(blobs)
     (from_text,) = pictures(engine.generate(BASE))
