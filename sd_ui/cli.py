@@ -10,8 +10,10 @@ from typing import Any
 
 from sd_ui import settings as server
 from sd_ui.settings import Settings, SettingsError
+from sd_ui.spec.cards import Defaults
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.fields import FIELDS, IMAGE, Field
+from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, Field
+from sd_ui.spec.limits import allowed
 from sd_ui.spec.request import MODES
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
@@ -24,6 +26,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     given = parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         settings = server.resolved(vars(given), environ)
+        for folder in settings.missing_folders:
+            print(f"models_dir: {str(folder)!r} is not a folder, so no models come from there", file=sys.stderr)
         command: Callable[[argparse.Namespace, Settings], int] = given.command
         return command(given, settings)
     except (BadRequest, SettingsError) as error:
@@ -78,9 +82,20 @@ def metavar(field: Field) -> str:
 
 
 def field_help(field: Field) -> str:
-    choices = f" One of: {', '.join(field.choices)}." if field.choices else ""
     where = "" if field.modes == MODES else f" ({', '.join(field.modes)})"
-    return f"{field.help}{choices}{where}".replace("%", "%%")
+    return f"{field.help}{field_range(field)}{field_default(field)}{where}".replace("%", "%%")
+
+
+def field_range(field: Field) -> str:
+    if field.kind in (CHOICE, IMAGE):
+        return f" One of: {', '.join(field.choices)}." if field.choices else ""
+    return f" Allowed: {allowed(field)}."
+
+
+def field_default(field: Field) -> str:
+    if field.name in Defaults.__dataclass_fields__:
+        return " Default: the model's own."
+    return "" if field.default in (None, "") else f" Default: {field.default}."
 
 
 # ---------------------------------------------------------------- commands

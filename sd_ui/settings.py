@@ -158,6 +158,11 @@ class Settings:
         return dict(login.split(":", 1) for login in self.auth)
 
     @property
+    def missing_folders(self) -> tuple[Path, ...]:
+        """Folders of models that somebody named and that are not there. The usual one need not be."""
+        return tuple(folder for folder in self.models_dir if folder not in Settings.models_dir and not folder.is_dir())
+
+    @property
     def open_to_others(self) -> bool:
         """Whether somebody else's machine can reach this server although nobody published it on purpose, as on a Space."""
         return not self.space and (self.share or not is_loopback(self.host))

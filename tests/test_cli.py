@@ -206,6 +206,12 @@ def test_a_wrong_setting_ends_with_2_wherever_it_comes_from(capsys):
     assert "port: '0' is not allowed (from SDUI_PORT)" in capsys.readouterr().err
 
 
+def test_a_folder_of_models_that_is_not_there_is_said(elsewhere, capsys):
+    assert run("models") == 0 and not capsys.readouterr().err, "the usual one need not be there"
+    assert run("models", "--models-dir", "typo") == 0
+    assert capsys.readouterr().err == "models_dir: 'typo' is not a folder, so no models come from there\n"
+
+
 @pytest.mark.parametrize("argv", [[], ["paint"], ["serve", "--prot", "1"], ["generate", "--mode", "video"], ["generate", "--promt", "x"]])
 def test_a_flag_that_does_not_exist_is_refused(capsys, argv):
     with pytest.raises(SystemExit) as ended:
@@ -218,6 +224,14 @@ def test_help_is_there_for_every_command(capsys):
         with pytest.raises(SystemExit) as ended:
             run(command, "--help")
         assert ended.value.code == 0 and len(capsys.readouterr().out) > 100
+
+
+def test_the_help_of_generate_says_what_is_allowed_and_what_is_usual(capsys):
+    with pytest.raises(SystemExit):
+        run("generate", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("1 to 150. Default: the model's own.", "Allowed: 0 to 1. Default: 0.75.", "Default: Automatic.", "Allowed: -1 for a random"):
+        assert words in said
 
 
 def test_input_pictures_fail_in_words_too(elsewhere):
