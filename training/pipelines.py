@@ -16,7 +16,7 @@ from diffusers import (
 )
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPTokenizer, GLPNForDepthEstimation, GLPNImageProcessor
+from transformers import CLIPTokenizer, GLPNImageProcessor
 
 from training.models import TASKS, sliced
 from training.prompts import Question
@@ -27,14 +27,15 @@ AT_ONCE = 8  # pictures in one batch
 
 @dataclass(frozen=True)
 class Parts:
-    """unets: by task, as in models.TASKS; a task that is missing has none of its own. scheduler: DPM++ 2M with the model's noise schedule."""
+    """unets: by task, as in models.TASKS; a task that is missing has none of its own. scheduler: DPM++ 2M with the model's noise schedule.
+    estimator: of depth, or None."""
 
     unets: dict[str, UNet2DConditionModel]
     text: nn.Module
     tokenizer: CLIPTokenizer
     vae: AutoencoderTiny
     scheduler: DPMSolverMultistepScheduler
-    estimator: GLPNForDepthEstimation | None = None
+    estimator: Any = None
 
     @property
     def side(self) -> int:
@@ -77,7 +78,7 @@ def assembled(
     vae: AutoencoderTiny,
     scale: float,
     alphas: Tensor,
-    estimator: GLPNForDepthEstimation | None = None,
+    estimator: Any = None,
 ) -> Parts:
     """unet: of all planes. scale: 1 / standard deviation of the latents."""
     unets = {task: sliced(unet, planes) for task, planes in TASKS.items()}
@@ -105,11 +106,11 @@ def scheduler(alphas: Tensor) -> DPMSolverMultistepScheduler:
 # ---------------------------------------------------------------- pictures
 @torch.no_grad()
 def draw(pipeline: Any, questions: Sequence[Question], steps: int, scale: float, **more: Any) -> Tensor:
-    """(n, 3, h, w) in 0..1. more: what the mode needs; a list has one value for each question."""
+    """(n, 3, h, w) in 0..1. more: what the mode needs; a list or a tensor has one value for each question."""
     drawn = []
     for start in range(0, len(questions), AT_ONCE):
         some = questions[start : start + AT_ONCE]
-        of_some = {name: value[start : start + AT_ONCE] if isinstance(value, list) else value for name, value in more.items()}
+        of_some = {name: value[start : start + AT_ONCE] if isinstance(value, list | Tensor) else value for name, value in more.items()}
         generators = [torch.Generator().manual_seed(question.seed) for question in some]
         asked = {"num_inference_steps": steps, "guidance_scale": scale, "generator": generators, "output_type": "pt"}
         drawn.append(pipeline([question.prompt for question in some], **asked, **of_some).images.float().cpu())

@@ -45,13 +45,15 @@ class Pair:
 
     def average(self, parameters: Sequence[Tensor]) -> None:
         n = sum(parameter.numel() for parameter in parameters)
-        gradients = [parameter.new_zeros(parameter.shape) if parameter.grad is None else parameter.grad for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         torch.cat([gradient.reshape(-1) for gradient in gradients], out=self._shared[self.rank, :n])
         self._barrier.wait(PATIENCE)
         mean = (self._shared[0, :n] + self._shared[1, :n]) * 0.5
         self._barrier.wait(PATIENCE)  # nobody writes the next gradients before both have read these
-        for parameter, part in zip(parameters, mean.split([parameter.numel() for parameter in parameters]), strict=True):
-            parameter.grad = part.view_as(parameter)
+        for gradient, part in zip(gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))  # in place: a fused optimizer takes for granted that gradient and weight have the same strides
 
     def agree(self, value: float) -> float:
         if os.getppid() != self._parent:

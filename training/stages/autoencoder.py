@@ -30,7 +30,7 @@ class Autoencoder:
             self.vae.encoder.requires_grad_(False)
         else:
             torch.manual_seed(0)
-            begin_vae(self.vae, signed(renders.images(range(32))).to(device))
+            begin_vae(self.vae, signed(renders.images(range(min(32, renders.count)))).to(device))
         self.networks: Mapping[str, nn.Module] = {"vae": self.vae}
 
     def loss(self, turn: Turn) -> Tensor:
@@ -54,7 +54,7 @@ class Autoencoder:
         return signed(torch.where(flipped, crops.flip(-1), crops)).to(self.device, memory_format=torch.channels_last)
 
     def show(self, folder: Path) -> Mapping[str, float]:
-        images = self._held_out.images(range(SHOWN))
+        images = self._held_out.images(range(min(SHOWN, self._held_out.count)))
         latents = self.vae.encoder(signed(images).to(self.device))
         again = unsigned(self.vae.decoder(latents)).cpu()
         rows = [image for pair in zip(images, again, strict=True) for image in pair]
