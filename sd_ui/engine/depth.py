@@ -1,7 +1,5 @@
 """Depth maps: estimated by the model's own depth estimator (MiDaS, DPT, GLPN), or given; as a picture and as an input plane."""
 
-import io
-
 import numpy as np
 import torch
 from PIL import Image
@@ -10,6 +8,7 @@ from torch.nn.functional import interpolate
 
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.noise import LATENT_SCALE
+from sd_ui.imaging import png
 from sd_ui.spec.errors import BadRequest
 
 
@@ -37,6 +36,4 @@ def shown(depth: Tensor, width: int, height: int) -> bytes:
     """The map as a grey PNG of the picture's size; bright is near."""
     low, high = depth.amin(), depth.amax()
     grey = ((depth - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8).numpy()
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(grey)).resize((width, height), Image.Resampling.BICUBIC).save(out, "PNG")
-    return out.getvalue()
+    return png.encode(Image.fromarray(np.ascontiguousarray(grey)).resize((width, height), Image.Resampling.BICUBIC))

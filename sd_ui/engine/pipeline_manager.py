@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
-import torch
 from torch import nn
 
 from sd_ui.engine import device, load, memory
@@ -16,7 +15,7 @@ from sd_ui.engine.loaded import Loaded
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.spec.cards import ModelCard
-from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.errors import BadRequest, is_out_of_memory
 from sd_ui.spec.limits import unknown
 from sd_ui.spec.request import ModelChoice
 
@@ -109,13 +108,13 @@ class PipelineManager:
         try:
             return self._read_once(card, vae, sibling)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         self._keep_within(0, spared=sibling)
         try:
             return self._read_once(card, vae, sibling)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             free = memory.free(self.place.device) / 2**20
             why = f"{card.name} does not fit into memory: it takes about {load.needs(card, self.place) / 2**20:.0f} MiB, {free:.0f} are free"
@@ -164,8 +163,3 @@ def _modules(loaded: Loaded) -> Iterator[nn.Module]:
 
 def _size(kept: Iterable[_Kept]) -> int:
     return memory.size(chain.from_iterable(_modules(one.loaded) for one in kept))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """torch has a class for it on a GPU, and only a sentence on a CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)

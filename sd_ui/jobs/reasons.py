@@ -1,7 +1,7 @@
 """Why a job failed, as its owner is told."""
 
 from sd_ui.jobs.keep import NotSaved
-from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.errors import BadRequest, is_out_of_memory
 from sd_ui.spec.request import GenerationRequest
 
 
@@ -13,9 +13,3 @@ def reason_of(error: Exception, request: GenerationRequest | None = None) -> str
         what = f" for {request.width}x{request.height}" if request else ""
         return f"There is not enough memory{what}. Try a smaller picture or a smaller model, or close other programs. ({error})"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """torch has its own kinds, and says "out of memory" or "can't allocate memory" in a plain RuntimeError on the CPU."""
-    text = str(error).casefold()
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "can't allocate memory" in text

@@ -1,4 +1,4 @@
-"""The sha256 of weights, which names a model for good, and the ten digits of it that other programs write into pictures."""
+"""The sha256 of weights, which names a model for good."""
 
 import hashlib
 from pathlib import Path
@@ -16,11 +16,6 @@ class Hashes:
     def of(self, path: Path) -> str:
         """Of a file: its sha256. Of a model's folder: the sha256 of the list of the weights that are loaded and their sha256."""
         return self._remembered.ask(_of_folder if path.is_dir() else _of_file, path)
-
-
-def short(sha256: str) -> str:
-    """As AUTOMATIC1111's "Model hash"."""
-    return sha256[:10]
 
 
 def _of_file(path: Path) -> str:

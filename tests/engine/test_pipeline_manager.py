@@ -158,9 +158,10 @@ def test_when_memory_is_short_everything_else_makes_room(models, monkeypatch):
     assert tries == [("b", "a"), ()] and pipelines.resident == ("c",)
 
 
-def test_a_model_that_never_fits_says_so(models, monkeypatch):
+@pytest.mark.parametrize("system", ["not enough memory", "can't allocate memory"])  # Windows, Linux
+def test_a_model_that_never_fits_says_so(models, monkeypatch, system):
     def short(*_):
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+        raise RuntimeError(f"[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: {system}: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(load, "load", short)
     with pytest.raises(BadRequest, match="does not fit into memory"), manager(models).lease(A):

@@ -1,5 +1,6 @@
 """What Stable Diffusion does, statement by statement, on tiny models with random weights."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -384,6 +385,35 @@ def test_what_the_vae_encodes_it_decodes_to_the_same_size():
 def test_numbers_that_are_not_finite_are_an_error_and_not_a_black_picture():
     with pytest.raises(pixels.NotFinite, match="float32"):
         pixels.decoded(loaded(), torch.full((1, 4, 8, 8), torch.nan))
+
+
+@pytest.mark.parametrize("kind", ["kl", "tiny"])
+def test_a_vae_that_overflows_in_half_precision_decodes_in_float32_and_is_half_again(kind):
+    model = replace(loaded(vae=kind), vae=copy.deepcopy(loaded(vae=kind).vae).bfloat16())
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    want, tried = pixels.decoded(loaded(vae=kind), latents), []
+
+    def overflow(module, given, out):
+        tried.append(out.dtype)
+        return out if out.dtype == torch.float32 else out * torch.inf
+
+    model.vae.decoder.register_forward_hook(overflow)
+    with torch.inference_mode():
+        got = pixels.decoded(model, latents)
+    assert tried == [torch.bfloat16, torch.float32] and model.vae.dtype == torch.bfloat16
+    assert np.abs(np.asarray(got, dtype=int) - np.asarray(want, dtype=int)).mean() < 4
+
+
+@pytest.mark.parametrize("source", [None, ImageToImage(REF, 0.6), Inpaint(REF, REF, 0.6)])
+def test_half_precision_is_about_the_same_picture(source):
+    """What is computed in half precision beside what is not: rows, noise, masks and planes stay float32 outside the model."""
+    request = replace(BASE, source=source)
+    half = copy.deepcopy([loaded().unet, loaded().vae, loaded().text_encoder])
+    unet, vae, text_encoder = (part.bfloat16() for part in half)
+    model = replace(loaded(), unet=unet, vae=vae, text_encoder=text_encoder, place=replace(CPU, dtype=torch.bfloat16))
+    inputs = Inputs() if source is None else INPUTS
+    ours, exact = latents_of(run_of(model, request, inputs)), latents_of(run_of(loaded(), request, inputs))
+    assert ours.dtype == torch.float32 and (ours - exact).abs().mean() < 0.1 * exact.std()
 
 
 def test_steps_are_values_and_say_where_they_stand():

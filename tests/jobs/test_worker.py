@@ -145,7 +145,13 @@ class OutOfMemoryError(RuntimeError):
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), OutOfMemoryError("CUDA"), RuntimeError("MPS backend out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+    [
+        MemoryError(),
+        OutOfMemoryError("CUDA"),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory"),
+    ],
 )
 def test_too_little_memory_comes_with_advice(tmp_path, error):
     with house(tmp_path, failing(bad=error)) as home:
