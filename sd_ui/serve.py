@@ -1,15 +1,21 @@
 """The server: the page first, then the engine behind it, and a clean end. Gradio is imported here, inside functions."""
 
+import importlib.util
 import os
 import signal
 import socket
 import sys
 import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Protocol, cast
 
 from sd_ui.services import Services, open_services
 from sd_ui.settings import Settings, SettingsError, set_log_level, with_password
+
+WEEK = 7 * 86_400  # seconds
 
 
 class Page(Protocol):
@@ -24,6 +30,7 @@ class Page(Protocol):
 def serve(settings: Settings) -> int:
     """Until Ctrl+C or SIGTERM. Raises SettingsError where the port is taken, FolderInUse where another server works in the same folder."""
     check_port(settings)
+    check_mcp(settings)
     settings, password = with_password(settings)
     set_log_level(settings.log_level)
     ended = until_told_to_stop()
@@ -54,6 +61,7 @@ def launch(services: Services) -> Page:
     settings = services.settings
     rules = Rules.of(settings)
     around_proxies(settings.host)
+    keep_uploads(settings.outputs_dir)
     demo = page.build(services)
     try:
         demo.launch(
@@ -99,9 +107,26 @@ def check_port(settings: Settings) -> None:
             raise port_error(settings, error.strerror or str(error)) from None
 
 
+def check_mcp(settings: Settings) -> None:
+    """Gradio leaves it out without a word where it cannot offer it."""
+    if settings.mcp and importlib.util.find_spec("mcp") is None:
+        raise SettingsError("mcp: true needs the package mcp, which is not installed; pip install 'mcp<2', or leave it out")
+
+
 def port_error(settings: Settings, why: str) -> SettingsError:
     ways = "stop the program that has it, or choose another with --port"
     return SettingsError(f"port: {settings.port} on {settings.host} cannot be used ({why}); {ways}")
+
+
+def keep_uploads(outputs: Path) -> None:
+    """What a page has open outlives a restart: uploads lie with the outputs, not in the system's temporary folder; old ones go."""
+    folder = outputs / "uploads"
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(folder.resolve()))
+    for upload in folder.glob("*/*"):
+        if time.time() - upload.stat().st_mtime > WEEK:
+            upload.unlink()
+            with suppress(OSError):  # another upload lies there, too
+                upload.parent.rmdir()
 
 
 def around_proxies(host: str) -> None:

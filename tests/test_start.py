@@ -192,3 +192,16 @@ def test_the_greeting_tells_the_password_once_and_only_if_it_was_made():
     assert serve.greeting(page, Settings(), "") == ["SD UI is at http://127.0.0.1:7860  (Ctrl+C stops it)"]
     lines = serve.greeting(page, replace(Settings(), share=True), "s3cret")
     assert "no public link" in lines[1] and sum("s3cret" in line for line in lines) == 1
+
+
+def test_uploads_outlive_a_restart_but_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "restored afterwards")
+    monkeypatch.delenv("GRADIO_TEMP_DIR")
+    old, fresh = (tmp_path / "uploads" / name / "picture.png" for name in ("old", "fresh"))
+    for upload in (old, fresh):
+        upload.parent.mkdir(parents=True)
+        upload.write_bytes(b"picture")
+    os.utime(old, (0, 0))
+    serve.keep_uploads(tmp_path)
+    assert not old.parent.exists() and fresh.exists()
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path / "uploads")

@@ -8,13 +8,11 @@ from sd_ui.ui.layout import Layout, lay_out
 from sd_ui.ui.parts import choosing, queueing, reading, sending, submitting
 
 TITLE = "SD UI"
-DAY = 86_400  # seconds
 
 
 def build(services: Services) -> gr.Blocks:
     """launch it with `theme.launch_options()`."""
-    cleaned = (DAY, DAY)  # uploads are copies in Gradio's temporary folder, which would only grow: looked through daily, older ones go
-    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=cleaned) as page:
+    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
         layout = lay_out(services)
         wire(services, layout, page)
         endpoints.offer(services)
