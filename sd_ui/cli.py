@@ -69,7 +69,7 @@ def generate_flags(command: argparse.ArgumentParser) -> None:
 
 
 def info_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path, metavar="FILE", help="A PNG, JPEG or WebP.")
+    command.add_argument("file", metavar="FILE", help="A PNG, JPEG or WebP.")
     command.add_argument("--json", action="store_true", help="As JSON.")
 
 
@@ -136,10 +136,10 @@ def models(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def info(given: argparse.Namespace, settings: Settings) -> int:
-    from sd_ui.imaging import record
+    from sd_ui.imaging import files, record
     from sd_ui.spec.codec import dump
 
-    found = record.read(read_file(given.file, "file"), "file")
+    found = record.read(files.read(given.file, "file"), "file")
     made = dump(found.record) if found.record else None
     if given.json:
         print(json.dumps({"infotext": found.infotext, "record": made, "fault": found.fault}, ensure_ascii=False))
@@ -161,13 +161,6 @@ def doctor(given: argparse.Namespace, settings: Settings) -> int:
         for f in found:
             print(f"{'!!' if f.fault else 'ok'} {f.name}: {f.says}" + (f"\n   {f.remedy}" if f.remedy else ""))
     return FAILED if any(f.fault for f in found) else OK
-
-
-def read_file(path: Path, field: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadRequest(field, f"{str(path)!r} cannot be read ({error.strerror}); give the path of a picture") from None
 
 
 def told(text: str, code: int) -> int:

@@ -14,6 +14,7 @@ from sd_ui import services
 from sd_ui.imaging import files, record
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.intake import Reader, check
+from sd_ui.jobs.queue import now
 from sd_ui.models.index import ModelIndex
 from sd_ui.settings import Settings
 from sd_ui.spec.codec import dump
@@ -25,7 +26,6 @@ from sd_ui.spec.limits import Accepted
 from sd_ui.spec.made import Record
 
 OpenEngine = Callable[[Settings, ModelIndex, Blobs], services.Engine]
-ENDINGS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 BAR = 24
 
 
@@ -83,15 +83,8 @@ def draw(
 
 
 def read(mode: str, values: Mapping[str, Any], models: ModelIndex, blobs: Blobs, settings: Settings) -> Accepted:
-    given = {name: file_of(name, value) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
+    given = {name: files.read(value, name) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
     return Reader(blobs, models.cards, settings.limits).read(mode, given)
-
-
-def file_of(name: str, path: str) -> bytes:
-    try:
-        return Path(path).expanduser().read_bytes()
-    except (OSError, ValueError) as error:
-        raise BadRequest(name, f"{path!r} cannot be read ({getattr(error, 'strerror', None) or error}); give the path of a picture") from None
 
 
 def writable(folder: Path) -> Path:
@@ -105,9 +98,8 @@ def writable(folder: Path) -> Path:
 
 def write(folder: Path, drawn: Drawn, accepted: Accepted, title: str, delivery: Delivery) -> Written:
     image = Image.frombytes("RGB", (drawn.width, drawn.height), drawn.rgb)
-    created = datetime.now(UTC).isoformat(timespec="milliseconds")
-    made = Record(accepted.request, drawn.made, drawn.index, drawn.seed, record.pixels_hash(image), "", created, drawn.notes)
-    path = free(folder, drawn.seed, ENDINGS[delivery.format])
+    made = Record(accepted.request, drawn.made, drawn.index, drawn.seed, record.pixels_hash(image), "", now(), drawn.notes)
+    path = free(folder, drawn.seed, record.ENDINGS[delivery.format])
     files.write(path, record.encode(image, made, title, delivery))
     return Written(path, made)
 

@@ -53,7 +53,7 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
     database = Database(outputs / "sd_ui.db")
     queue = Queue(database, per_owner=settings.max_waiting, in_all=settings.max_waiting_all)
     gallery, bus = Gallery(database, outputs), Bus()
-    keep = Keep(gallery, outputs, lambda checkpoint: (title(models.cards(), checkpoint), ""))
+    keep = Keep(gallery, outputs, lambda checkpoint: title(models.cards(), checkpoint))
     worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
     return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models.cards, limits), limits)
 

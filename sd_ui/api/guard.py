@@ -20,10 +20,9 @@ from sd_ui.api.login import (
     network_of,
     page,
 )
-from sd_ui.jobs.owners import is_cookie, new_cookie, owner_of
+from sd_ui.jobs.owners import OWNER_COOKIE, is_cookie, new_cookie, owner_of
 from sd_ui.settings import Settings
 
-OWNER_COOKIE = "sdui_owner"
 YEAR = 365 * 24 * 3600
 SAFE = ("GET", "HEAD", "OPTIONS")
 MCP = "/gradio_api/mcp"

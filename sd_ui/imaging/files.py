@@ -24,7 +24,7 @@ from sd_ui.imaging.png import encode as png
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import Limits
 
-__all__ = ["Decoded", "decode", "flattened", "opened", "png", "write"]
+__all__ = ["Decoded", "decode", "flattened", "opened", "png", "read", "write"]
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP and TIFF"
 SMALLEST = 8  # pixels a side: one of the latent
 READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (  # by content, never by name
@@ -72,6 +72,14 @@ class Decoded:
 
     image: Image.Image
     notes: tuple[str, ...] = ()
+
+
+def read(path: str, field: str) -> bytes:
+    """A picture's file as somebody named it on the command line. Raises BadRequest(field, ...)."""
+    try:
+        return Path(path).expanduser().read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home of somebody who is not known here
+        raise BadRequest(field, f"{path!r} cannot be read ({getattr(error, 'strerror', None) or error}); give the path of a picture") from None
 
 
 def decode(data: bytes, field: str, limits: Limits = Limits()) -> Decoded:

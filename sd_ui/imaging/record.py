@@ -18,6 +18,7 @@ from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.limits import Limits
 from sd_ui.spec.made import VERSION, Record
 
+ENDINGS = {"png": "png", "jpeg": "jpg", "webp": "webp"}  # of files, by their format
 METADATA = ("all", "infotext", "none")
 KEY, TEXT_KEY, XMP_KEY = "sdui", "parameters", "XML:com.adobe.xmp"  # PNG texts
 EXIF_HEADER = struct.pack(">6s2sHI HHHII I", b"Exif\0\0", b"MM", 42, 8, 1, 0x8769, 4, 1, 26, 0)  # IFD0 with the place of the next

@@ -3,7 +3,6 @@
 import itertools
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -14,17 +13,15 @@ from sd_ui.jobs.queue import Job, now
 from sd_ui.spec.events import Drawn
 from sd_ui.spec.made import Record
 
-ENDINGS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
-
 
 class NotSaved(OSError):
     """The picture could not be put away; the text names the folder."""
 
 
 class Keep:
-    """titles: a checkpoint's name -> its title and the sha256 of its weights ("" where unknown), for the picture's text."""
+    """titles: a checkpoint's name -> what its pictures call it."""
 
-    def __init__(self, gallery: Gallery, outputs: Path, titles: Callable[[str], tuple[str, str]]) -> None:
+    def __init__(self, gallery: Gallery, outputs: Path, titles: Callable[[str], str]) -> None:
         self._gallery, self._outputs, self._titles = gallery, outputs, titles
 
     def picture(self, job: Job, drawn: Drawn) -> Picture:
@@ -66,9 +63,8 @@ class Keep:
 
     def _said(self, job: Job, drawn: Drawn, pixels: str) -> tuple[Record, str]:
         """What the file will say about itself, and the model's title."""
-        title, weights = self._titles(job.request.model.checkpoint)
-        made = drawn.made if drawn.made.model_hash else replace(drawn.made, model_hash=weights)
-        return Record(job.request, made, drawn.index, drawn.seed, pixels, job.id, now(), drawn.notes), title
+        said = Record(job.request, drawn.made, drawn.index, drawn.seed, pixels, job.id, now(), drawn.notes)
+        return said, self._titles(job.request.model.checkpoint)
 
     def _listed(self, job: Job, index: int, path: Path, width: int, height: int, pixels: str) -> Picture:
         try:
@@ -79,7 +75,7 @@ class Keep:
 
     def _free_path(self, job: Job, index: int) -> Path:
         """Where this picture goes: always the same place, unless a picture of another job is there."""
-        folder, ending = self._outputs / job.created[:10], ENDINGS[job.delivery.format]
+        folder, ending = self._outputs / job.created[:10], record.ENDINGS[job.delivery.format]
         name = f"{job.number:06d}-{job.request.seed_of(index)}"
         names = (f"{name}{suffix}.{ending}" for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))))
         return next(path for name in names if not (path := folder / name).exists() or is_of(path, job, index))

@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 
+OWNER_COOKIE = "sdui_owner"  # what a browser calls it
 COOKIE = re.compile(r"[0-9a-f]{32}")
 
 

@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from sd_ui.api.guard import OWNER_COOKIE, Guard, Rules
+from sd_ui.api.guard import Guard, Rules
 from sd_ui.api.hosts import Hosts
 from sd_ui.api.login import SESSION_COOKIE, Logins
-from sd_ui.jobs.owners import owner_of
+from sd_ui.jobs.owners import OWNER_COOKIE, owner_of
 from sd_ui.settings import Settings
 
 HOST = "127.0.0.1:7860"

@@ -105,7 +105,7 @@ class House:
 def house(outputs: Path, driver: Painter | None = None, start: bool = True, room: int = 1, open_driver: Any = None, **limits: int) -> Iterator[House]:
     db = Database(outputs / "sd_ui.db")
     queue, gallery, bus = Queue(db, **limits), Gallery(db, outputs), Bus()
-    keep, driver = Keep(gallery, outputs, lambda name: (name, "")), driver or Painter()
+    keep, driver = Keep(gallery, outputs, str), driver or Painter()
     worker = Worker(queue, bus, keep, open_driver or (lambda tell: driver), room)
     try:
         if start:

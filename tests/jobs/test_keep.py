@@ -1,14 +1,11 @@
 """A picture's file: where it goes, what it says, and what it never does to others."""
 
-from dataclasses import replace
-
 import pytest
 from PIL import Image
 
 from sd_ui.imaging import record
 from sd_ui.jobs.keep import NotSaved
 from sd_ui.spec.delivery import FORMATS, Delivery
-from sd_ui.spec.made import Made
 from tests.jobs.fakes import ALICE, asked, house, painted, pixels_of
 
 
@@ -34,14 +31,6 @@ def test_a_png_is_the_picture_bit_for_bit(home):
     job = home.submit()
     drawn = painted(job.request, 0)
     assert pixels_of(home.gallery.file(home.keep.picture(job, drawn))) == drawn.rgb
-
-
-def test_the_index_of_models_knows_a_hash_that_the_engine_does_not(home):
-    home.keep._titles = lambda name: ("Embedded", "ab" * 32)
-    job = home.submit(count=2)
-    ours, theirs = painted(job.request, 0), replace(painted(job.request, 1), made=Made(model_hash="cd" * 32))
-    said = [record.read(home.gallery.file(home.keep.picture(job, drawn)).read_bytes()).record for drawn in (ours, theirs)]
-    assert [one.made.model_hash for one in said] == ["ab" * 32, "cd" * 32]
 
 
 def test_the_same_picture_is_kept_once(home):
