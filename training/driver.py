@@ -44,7 +44,7 @@ def prepare(course: Course) -> None:
 
 def compare(course: Course, minutes: float) -> None:
     course.latents.make()
-    plan = course.recipe.plan("ab", minutes / len(CANDIDATES))
+    plan = course.recipe.comparison(minutes, len(CANDIDATES))
     figures = {}
     for name in CANDIDATES:
         folder = course.folder / "ab" / name.replace(" ", "-")

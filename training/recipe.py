@@ -12,7 +12,10 @@ AGAIN = ("decoder", "unet")  # may go on when they are given more minutes; all o
 
 @dataclass(frozen=True)
 class Recipe:
-    """minutes: shares of the whole run. batches: per worker. rates: learning rates. workers: processes."""
+    """minutes: shares of the whole run. batches: per worker. rates: learning rates. workers: processes.
+
+    compared: samples for each noise schedule, at most; and as many a minute as are to be expected.
+    """
 
     shape: str
     device: str
@@ -21,6 +24,7 @@ class Recipe:
     scenes: int
     held_out: int
     compared: int
+    compared_a_minute: int
     minutes: Mapping[str, float]
     batches: Mapping[str, int]
     rates: Mapping[str, float]
@@ -33,9 +37,14 @@ class Recipe:
         return SHAPES[self.shape]
 
     def plan(self, stage: str, minutes: float) -> Plan:
-        """minutes: of this stage. Every noise schedule that is compared gets the same number of samples."""
-        steps = self.compared / (self.batches["ab"] * self.workers) if stage == "ab" else float("inf")
-        return Plan(minutes, self.rates[stage], steps=steps, average=self.average, save_every=self.save_every)
+        """minutes: of this stage."""
+        return Plan(minutes, self.rates[stage], average=self.average, save_every=self.save_every)
+
+    def comparison(self, minutes: float, schedules: int) -> Plan:
+        """minutes: of the whole comparison. They decide how many samples each schedule gets, not how long each may take: it must be fair."""
+        samples = min(self.compared, minutes / schedules * self.compared_a_minute)
+        steps = samples / (self.batches["ab"] * self.workers)
+        return Plan(float("inf"), self.rates["ab"], steps=steps, average=self.average, save_every=self.save_every)
 
 
 CPU = Recipe(
@@ -45,7 +54,8 @@ CPU = Recipe(
     side=128,
     scenes=20_000,
     held_out=1000,
-    compared=24_000,
+    compared=50_000,
+    compared_a_minute=2400,
     minutes={"vae": 0.27, "judge": 0.05, "ab": 0.20, "depth": 0.05, "unet": 0.43, "decoder": 0.27},
     batches={"vae": 16, "judge": 32, "ab": 12, "depth": 8, "unet": 12, "decoder": 16},
     rates={"vae": 2e-3, "judge": 2e-3, "ab": 1.2e-3, "depth": 1e-3, "unet": 1e-3, "decoder": 5e-4},
@@ -57,7 +67,8 @@ GPU = Recipe(
     side=256,
     scenes=100_000,
     held_out=1000,
-    compared=100_000,
+    compared=200_000,
+    compared_a_minute=60_000,
     minutes={"vae": 0.25, "judge": 0.05, "ab": 0.10, "depth": 0.05, "unet": 0.55, "decoder": 0.25},
     batches={"vae": 256, "judge": 256, "ab": 256, "depth": 64, "unet": 256, "decoder": 256},
     rates={"vae": 2e-3, "judge": 2e-3, "ab": 1e-3, "depth": 1e-3, "unet": 1e-3, "decoder": 5e-4},
@@ -72,6 +83,7 @@ TINY = Recipe(  # for tests: everything once, in seconds
     scenes=64,
     held_out=32,
     compared=40,
+    compared_a_minute=1000,
     minutes=CPU.minutes,
     batches=dict.fromkeys(CPU.batches, 4),
     rates=CPU.rates,

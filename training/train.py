@@ -2,7 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -25,9 +27,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--minutes: {options.minutes:g} is not more than 0")
     make_way()
     given = Course(options.run, RECIPES[options.recipe], options.minutes)
-    for stage in (options.stage,) if options.stage else STAGES:
-        driver.go(given, stage, given.minutes if options.stage else given.share(stage))
+    with only_one(options.run):
+        for stage in (options.stage,) if options.stage else STAGES:
+            driver.go(given, stage, given.minutes if options.stage else given.share(stage))
     return 0
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Two trainings in one folder would overwrite each other's states. The system gives the lock back however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SystemExit(f"--run: another training is at work in {folder}") from None
+        yield
 
 
 def make_way() -> None:

@@ -1,5 +1,7 @@
 """Each stage learns, on next to nothing."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from training.stages.autoencoder import Autoencoder, psnr, signed, unsigned
 from training.stages.denoiser import Denoiser
 from training.stages.depth import Depth, rank_correlation
 from training.stages.judging import Judging
-from training.train import main
+from training.train import main, only_one
 from training.workers import Alone
 
 
@@ -189,3 +191,17 @@ def test_no_minutes_are_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--minutes", "0"])
     assert "--minutes: 0" in capsys.readouterr().err
+
+
+def test_every_schedule_gets_the_same_number_of_samples():
+    plan = CPU.comparison(minutes=30, schedules=3)
+    assert plan.steps * CPU.batches["ab"] * CPU.workers == 24_000 and plan.progress(1e9, 0) == 0
+    assert CPU.comparison(1000, 3).steps * 24 == CPU.compared
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="without locks there")
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    with only_one(tmp_path), pytest.raises(SystemExit, match="another training"), only_one(tmp_path):
+        pass
+    with only_one(tmp_path):
+        pass
