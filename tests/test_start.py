@@ -118,6 +118,13 @@ def test_an_address_that_is_not_ours_is_named():
         serve.check_port(Settings(host="192.0.2.1"))
 
 
+def test_mcp_without_its_package_is_refused_instead_of_left_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp", None)  # as an import system says that there is none
+    with pytest.raises(SettingsError, match="pip install 'mcp<2'"):
+        serve.check_mcp(Settings(mcp=True))
+    serve.check_mcp(Settings())
+
+
 def test_a_second_server_in_the_same_folder_is_refused(tmp_path):
     settings = Settings(outputs_dir=tmp_path, models_dir=())
     first = open_services(settings)
