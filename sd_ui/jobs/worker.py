@@ -14,6 +14,7 @@ from sd_ui.jobs.keep import Keep
 from sd_ui.jobs.queue import CANCELLED, DONE, FAILED, RUNNING, Job, Queue
 from sd_ui.jobs.reasons import reason_of
 from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.events import FINAL, Cancelled, Done, Drawn, Event, Failed, Stepped
 from sd_ui.spec.request import GenerationRequest
 
@@ -132,8 +133,9 @@ class Worker:
             self._state = EngineState(READY, "The engine is ready.", driver.facts())
             return driver
         except Exception as error:  # whatever an installation can lack: the page stays up and says it
-            log.exception("The engine could not be started.")
-            self._state = EngineState(UNUSABLE, f"The engine could not be started: {reason_of(error)}")
+            text = f"The engine could not be started: {reason_of(error)}"
+            log.error(text, exc_info=None if isinstance(error, BadRequest) else error)  # a wrong setting is no fault in the program
+            self._state = EngineState(UNUSABLE, text)
             return None
 
     def _recover(self) -> None:

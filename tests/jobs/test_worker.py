@@ -121,6 +121,16 @@ def test_without_an_engine_jobs_wait_and_can_be_cancelled(tmp_path, caplog):
         assert isinstance(home.ended(other), Done)
 
 
+def test_a_wrong_setting_of_the_engine_is_logged_in_words_alone(tmp_path, caplog):
+    def open_driver(tell):
+        raise BadRequest("device", "'cuda' is not on this machine; there are auto, cpu")
+
+    with house(tmp_path, open_driver=open_driver) as home:
+        wait_for(lambda: home.worker.state.phase == "failed")
+        assert home.worker.state.text == "The engine could not be started: device: 'cuda' is not on this machine; there are auto, cpu"
+    assert home.worker.state.text in caplog.text and "Traceback" not in caplog.text
+
+
 # ---------------------------------------------------------------- failures
 @pytest.mark.parametrize(
     ("error", "reason"),
