@@ -12,6 +12,7 @@ from sd_ui.engine.device import Place
 
 XFORMERS, SDPA, SLICED, PLAIN = "xformers", "sdpa", "sliced", "plain"
 NAMES = {"XFormers": XFORMERS, "AttnProcessor2_0": SDPA, "Sliced": SLICED}
+HEADS = ((8, 40), (8, 160), (1, 512))  # heads and channels of each in Stable Diffusion 1.x: first and deepest level of the U-Net, the VAE
 log = logging.getLogger(__name__)
 
 
@@ -48,9 +49,8 @@ def active(module: Any) -> str:
 def _try_xformers(place: Place) -> torch.Tensor:
     from xformers.ops import memory_efficient_attention
 
-    q = torch.ones(1, 16, 8, 40, device=place.device, dtype=place.dtype)  # (batch, tokens, heads, channels) as in Stable Diffusion 1.x
-    result: torch.Tensor = memory_efficient_attention(q, q, q)
-    return result
+    asked = (torch.ones(1, 16, *shape, device=place.device, dtype=place.dtype) for shape in HEADS)  # (batch, tokens, heads, channels)
+    return torch.cat([memory_efficient_attention(q, q, q).flatten() for q in asked])
 
 
 def _try_sdpa(place: Place) -> torch.Tensor:

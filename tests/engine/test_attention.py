@@ -1,5 +1,8 @@
 """Attention: the best kernel that really works, and its true name."""
 
+import sys
+import types
+
 import pytest
 import torch
 
@@ -41,6 +44,21 @@ def test_xformers_is_used_only_where_it_was_seen_to_work(monkeypatch):
     assert attention.best(cuda) == "xformers" and attention.best(choose("cpu")) == "sdpa"
     monkeypatch.setattr(attention, "_try_xformers", lambda place: torch.full((1,), torch.nan))
     assert attention.best(cuda) == "sdpa"
+
+
+def test_xformers_must_work_for_the_wide_head_of_the_vae_too(monkeypatch):
+    def narrow(q, k, v):
+        if q.shape[-1] > 256:
+            raise NotImplementedError("max(query.shape[-1] != value.shape[-1]) > 256")
+        return q
+
+    ops = types.ModuleType("xformers.ops")
+    monkeypatch.setitem(sys.modules, "xformers", types.ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    ops.memory_efficient_attention = narrow
+    assert not attention.works(attention._try_xformers, choose("cpu"))
+    ops.memory_efficient_attention = lambda q, k, v: q
+    assert attention.works(attention._try_xformers, choose("cpu"))
 
 
 def test_an_xformers_that_refuses_at_the_last_moment_leaves_sdpa(parts):
