@@ -22,8 +22,9 @@ from training.pipelines import Parts, draw, pictures
 from training.prompts import Question, some
 from training.recipe import RECIPES
 from training.release import load
-from training.render import FIRST_THING, Picture, depth_map, render
+from training.render import Picture, depth_map, render
 from training.sheets import sheet
+from training.space import FIRST_THING
 from training.stages.autoencoder import psnr, signed, unsigned
 from training.stages.depth import rank_correlation
 from training.train import RUN, make_way

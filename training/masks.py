@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from training.render import FIRST_THING
+from training.space import FIRST_THING
 
 BOX, BLOB, THING = 0.3, 0.25, 0.3  # how often each; the rest of the time, everything
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from training import rule
-from training.render import FIRST_THING, FLOOR, HALF_VIEW, LOOKED_AT, SKY, Picture, depth_map, render
+from training.render import Picture, depth_map, render
 from training.scenes import Scene, Thing, numbered
 from training.solids import FAR
+from training.space import FIRST_THING, FLOOR, HALF_VIEW, LOOKED_AT, SKY
 from training.world import COLOURS, SHAPES
 
 SIDE = 48
