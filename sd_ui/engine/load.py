@@ -57,7 +57,7 @@ def load(card: ModelCard, vae: ModelCard | None, place: Place, hashes: Hashes | 
             vae_hash=hashes.of(card.path / "vae" if card.layout == "folder" else card.path),
         )
     except (BadRequest, Unreadable, SafetensorError, OSError) as error:
-        raise BadRequest("model", f"{card.name} cannot be used: {error.why if isinstance(error, BadRequest) else error}") from error
+        raise BadRequest("model", f"{card.name} cannot be used: {why(error)}") from error
     if loaded.depth_unet not in (None, loaded.unet):
         attention.apply(loaded.depth_unet, loaded.vae, place)
     return loaded if vae is None else with_vae(loaded, vae, hashes)
@@ -73,7 +73,7 @@ def with_vae(loaded: Loaded, card: ModelCard | None, hashes: Hashes | None = Non
         name = attention.apply(loaded.unet, vae, loaded.place)
         return replace(loaded, vae=vae, vae_card=card, vae_hash=(hashes or Hashes()).of(path), attention=name)
     except (BadRequest, Unreadable, SafetensorError, OSError) as error:
-        raise BadRequest("vae", f"{owner.name} cannot be used: {error.why if isinstance(error, BadRequest) else error}") from error
+        raise BadRequest("vae", f"{owner.name} cannot be used: {why(error)}") from error
 
 
 def needs(card: ModelCard, place: Place) -> int:
@@ -81,7 +81,19 @@ def needs(card: ModelCard, place: Place) -> int:
     try:
         return sum(header.read(file).numbers for file in folders.used(card.path)) * place.dtype.itemsize
     except (Unreadable, OSError) as error:
-        raise BadRequest("vae" if card.kind == "vae" else "model", f"{card.name} cannot be used: {error}") from error
+        raise BadRequest("vae" if card.kind == "vae" else "model", f"{card.name} cannot be used: {why(error)}") from error
+
+
+def why(error: Exception) -> str:
+    """In words, and without the path that the system's own message names: whoever asked may be a stranger to this machine."""
+    match error:
+        case BadRequest():
+            return error.why
+        case FileNotFoundError():
+            return "its files are not there any more"
+        case OSError(strerror=str(said)):
+            return f"its files cannot be read ({said})"
+    return str(error)
 
 
 def usable(card: ModelCard, field: str) -> None:

@@ -127,6 +127,9 @@ def test_a_failure_leaves_the_previous_model_working(models, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(BadRequest, match="b cannot be used"), pipelines.lease(B):
         pass
+    (tmp_path / "b").rename(tmp_path / "away")
+    with pytest.raises(BadRequest, match="b cannot be used: its files are not there any more"), pipelines.lease(B):
+        pass
     for bad in (ModelChoice("nobody"), ModelChoice("vae"), ModelChoice("a", "nobody"), ModelChoice("a", "b")):
         with pytest.raises(BadRequest, match="is not known"), pipelines.lease(bad):
             pass
