@@ -75,8 +75,10 @@ def draw(
         for event in engine.generate(accepted.request, delivery):
             bar.show(event)
             if isinstance(event, Drawn):
-                written.append(write(folder, event, accepted, services.title(models.cards(), accepted.request.model.checkpoint), delivery))
-                notes += [note for note in event.notes if note not in notes]
+                title = services.title(models.cards(), accepted.request.model.checkpoint)
+                written.append(write(folder, event, accepted, title, delivery))
+                said = (*event.notes, record.note_on(written[-1].record, title, delivery))
+                notes += [note for note in said if note and note not in notes]
     finally:
         bar.clear()
     return Result(tuple(written), tuple(notes), time.monotonic() - started)

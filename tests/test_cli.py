@@ -84,6 +84,11 @@ def test_other_formats_are_on_request(format, ending):
     assert path.suffix == f".{ending}" and record.read(path.read_bytes()).record is not None
 
 
+def test_a_text_without_room_in_a_jpeg_is_said():
+    said = drawn(settings=Settings(format="jpeg"), prompt="x" * 31_000, negative_prompt="y" * 31_000).notes
+    assert [note for note in said if "JPEG" in note or "EXIF" in note], said
+
+
 def test_pictures_are_given_as_files(elsewhere):
     Image.new("RGB", (64, 64), "red").save("init.png")
     Image.new("L", (64, 64), 255).save("mask.png")
