@@ -167,6 +167,15 @@ def test_an_embedding_is_computed_once():
     assert len(seen) == 2
 
 
+def test_of_many_texts_the_latest_are_remembered():
+    encoder, asked = text.TextEncoder(), [f"cat {i}" for i in range(text.REMEMBERED + 3)]
+    with torch.inference_mode():
+        for prompt in asked:
+            encoder.encode(loaded(), prompt, "", 1, 1.0)
+    (known,) = encoder._known.values()
+    assert [prompt for prompt, _, _ in known] == asked[3:]
+
+
 # ---------------------------------------------------------------- samplers
 class Recorder:
     """A model that remembers what it said; with a tape it could be asked for nothing more."""
