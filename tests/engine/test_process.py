@@ -168,10 +168,10 @@ def test_an_embedding_is_computed_once():
 
 
 def test_of_many_texts_the_latest_are_remembered():
-    encoder, asked = text.TextEncoder(), [f"cat {i}" for i in range(text.REMEMBERED + 3)]
+    model, encoder, asked = loaded(), text.TextEncoder(), [f"cat {i}" for i in range(text.REMEMBERED + 3)]
     with torch.inference_mode():
         for prompt in asked:
-            encoder.encode(loaded(), prompt, "", 1, 1.0)
+            encoder.encode(model, prompt, "", 1, 1.0)
     (known,) = encoder._known.values()
     assert [prompt for prompt, _, _ in known] == asked[3:]
 
@@ -396,6 +396,7 @@ def test_numbers_that_are_not_finite_are_an_error_and_not_a_black_picture():
         pixels.decoded(loaded(), torch.full((1, 4, 8, 8), torch.nan))
 
 
+@torch.inference_mode()
 @pytest.mark.parametrize("kind", ["kl", "tiny"])
 def test_a_vae_that_overflows_in_half_precision_decodes_in_float32_and_is_half_again(kind):
     model = replace(loaded(vae=kind), vae=copy.deepcopy(loaded(vae=kind).vae).bfloat16())
@@ -407,12 +408,12 @@ def test_a_vae_that_overflows_in_half_precision_decodes_in_float32_and_is_half_a
         return out if out.dtype == torch.float32 else out * torch.inf
 
     model.vae.decoder.register_forward_hook(overflow)
-    with torch.inference_mode():
-        got = pixels.decoded(model, latents)
+    got = pixels.decoded(model, latents)
     assert tried == [torch.bfloat16, torch.float32] and model.vae.dtype == torch.bfloat16
     assert np.abs(np.asarray(got, dtype=int) - np.asarray(want, dtype=int)).mean() < 4
 
 
+@torch.inference_mode()
 @pytest.mark.parametrize("source", [None, ImageToImage(REF, 0.6), Inpaint(REF, REF, 0.6)])
 def test_half_precision_is_about_the_same_picture(source):
     """What is computed in half precision beside what is not: rows, noise, masks and planes stay float32 outside the model."""
