@@ -63,24 +63,24 @@ class Renders:
     def _gathered(self, name: str, which: Sequence[int]) -> Tensor:
         return torch.from_numpy(np.stack([self._shards[i // SHARD][name][i % SHARD] for i in which]))
 
-    def make(self) -> int:
-        """Renders what is missing, in two processes. -> how many shards that were"""
+    def make(self, device: str = "cpu") -> int:
+        """Renders what is missing. -> how many shards that were"""
         missing = [(path, self.seed, self.side, range(i * SHARD, min(self.count, (i + 1) * SHARD)))
                    for i, path in enumerate(self.paths) if not path.exists()]  # fmt: skip
-        each(write, missing, count=min(2, len(missing)) or 1)
+        each(write, missing, device)
         return len(missing)
 
 
-def write(path: Path, seed: int, side: int, numbers: range) -> None:
+def write(path: Path, seed: int, side: int, numbers: range, device: str = "cpu") -> None:
     part = path.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     parts: dict[str, list[np.ndarray]] = {"image": [], "depth": [], "ids": []}
     for start in range(numbers.start, numbers.stop, BATCH):
-        made = render([numbered(seed, i) for i in range(start, min(start + BATCH, numbers.stop))], side)
-        parts["image"].append(made.image.movedim(1, -1).mul(255).round().byte().numpy())
-        parts["depth"].append(depth_map(made.depth).half().numpy())
-        parts["ids"].append(made.ids.byte().numpy())
+        made = render([numbered(seed, i) for i in range(start, min(start + BATCH, numbers.stop))], side, device)
+        parts["image"].append(made.image.movedim(1, -1).mul(255).round().byte().cpu().numpy())
+        parts["depth"].append(depth_map(made.depth).half().cpu().numpy())
+        parts["ids"].append(made.ids.byte().cpu().numpy())
     for name, arrays in parts.items():
         np.save(part / f"{name}.npy", np.concatenate(arrays))
     os.replace(part, path)

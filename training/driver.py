@@ -38,12 +38,12 @@ def go(course: Course, stage: str, minutes: float) -> None:
 def prepare(course: Course) -> None:
     course.tell(f"data: {course.recipe.scenes} scenes, {course.recipe.side} pixels wide")
     for renders in (course.held_out, course.renders):
-        renders.make()
+        renders.make(course.recipe.device)
     text.build(course.folder / "tokenizer")
 
 
 def compare(course: Course, minutes: float) -> None:
-    course.latents.make()
+    course.latents.make(course.recipe.device)
     plan = course.recipe.comparison(minutes, len(CANDIDATES))
     figures = {}
     for name in CANDIDATES:
@@ -56,7 +56,7 @@ def compare(course: Course, minutes: float) -> None:
 
 def train(course: Course, stage: str, minutes: float) -> None:
     if stage == "unet":
-        course.latents.make()
+        course.latents.make(course.recipe.device)
     in_processes(course, stage, course.folder / stage, course.recipe.plan(stage, minutes))
 
 

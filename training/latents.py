@@ -50,12 +50,11 @@ class Latents:
         """(n, 1, h, w) in -1..1, each spread over all of it, as the stock depth pipeline does."""
         return spread(avg_pool2d(self.renders.depths(which)[:, None], PIXELS))
 
-    def make(self) -> None:
+    def make(self, device: str = "cpu") -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = [(path, self.renders, range(i * SHARD, min(self.renders.count, (i + 1) * SHARD)), self.source, self.shape)
                    for i, path in enumerate(self.paths) if not path.exists()]  # fmt: skip
-        if missing:
-            each(write, missing, count=min(2, len(missing)))
+        each(write, missing, device)
 
 
 def spread(depth: Tensor) -> Tensor:
@@ -63,12 +62,12 @@ def spread(depth: Tensor) -> Tensor:
     return (depth - low) / (high - low).clamp(min=1e-6) * 2 - 1
 
 
-def write(path: Path, renders: Renders, which: range, source: Path, shape: str) -> None:
+def write(path: Path, renders: Renders, which: range, source: Path, shape: str, device: str = "cpu") -> None:
     state = loop.resumed(source)
     assert state is not None, source
-    network = vae(SHAPES[shape]).to(memory_format=torch.channels_last)
+    network = vae(SHAPES[shape]).to(device, memory_format=torch.channels_last)
     network.load_state_dict(state.average["vae"])
-    parts = [encoded(network, renders.images(some)) for some in batches(which)]
+    parts = [encoded(network, renders.images(some).to(device)).cpu() for some in batches(which)]
     with path.with_suffix(".part").open("wb") as file:
         np.save(file, torch.cat(parts).half().numpy())
     os.replace(path.with_suffix(".part"), path)
@@ -81,5 +80,5 @@ def batches(which: range) -> list[range]:
 @torch.no_grad()
 def encoded(network: AutoencoderTiny, images: Tensor) -> Tensor:
     """images in 0..1. This encoder itself maps -1..1 to 0..1."""
-    with loop.autocast(str(images.device)):
+    with loop.autocast(images.device.type):
         return network.encoder(signed(images).contiguous(memory_format=torch.channels_last)).float().contiguous()

@@ -88,7 +88,12 @@ def _one(rank: int, shared: Tensor, barrier: Any, work: Callable[..., None], arg
         barrier.abort()  # the other one must not wait for a worker that has failed; after a good end nobody waits any more
 
 
-def each(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], count: int = 2) -> None:
-    """Runs work(*job) for every job in `count` single-threaded processes."""
-    with processes.get_context("spawn").Pool(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        pool.starmap(work, jobs, chunksize=1)
+def each(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], device: str) -> None:
+    """Runs work(*job, device) for every job: one after the other on a GPU, else in two single-threaded processes."""
+    told = [(*job, device) for job in jobs]
+    if device != "cpu" or len(jobs) < 2:
+        for job in told:
+            work(*job)
+        return
+    with processes.get_context("spawn").Pool(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        pool.starmap(work, told, chunksize=1)
