@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -62,7 +62,7 @@ def draw(
 ) -> Result:
     """values: by the names of spec.fields; pictures as paths. Raises BadRequest before torch is imported, and whatever the engine raises."""
     started = time.monotonic()
-    delivery = Delivery(settings.format, quality, preview="off")
+    delivery = replace(settings.delivery, quality=quality, preview="off")
     check(delivery)
     folder = writable(output or settings.outputs_dir / datetime.now(UTC).strftime("%Y-%m-%d"))
     models, blobs = services.open_models(settings), services.open_blobs(settings)

@@ -88,6 +88,8 @@ def launch(services: Services) -> Page:
 
 def greeting(demo: Page, settings: Settings, password: str) -> list[str]:
     lines = [f"SD UI is at {(demo.local_url or '').rstrip('/')}  (Ctrl+C stops it)"]
+    if settings.host in ("0.0.0.0", "::"):
+        lines.append(f"Other machines reach it at this one's address, port {settings.port}")
     if settings.share:
         lines.append(f"The public link is {demo.share_url}" if demo.share_url else "There is no public link: is this machine online?")
     if password:

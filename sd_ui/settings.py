@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sd_ui.spec.delivery import FORMATS, PREVIEWS
+from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.limits import Limits
 
 FILE = Path("sdui.toml")  # read where it exists; --settings names another one
@@ -154,6 +154,11 @@ class Settings:
         return Limits(steps=self.max_steps, pixels=self.max_pixels, count=self.max_batch, input_bytes=self.max_upload_mb * 1_000_000)
 
     @property
+    def delivery(self) -> Delivery:
+        """How results reach those who do not say."""
+        return Delivery(self.format, preview=self.preview, preview_every=self.preview_every)
+
+    @property
     def logins(self) -> dict[str, str]:
         return dict(login.split(":", 1) for login in self.auth)
 
@@ -193,6 +198,9 @@ def add_flags(parser: argparse.ArgumentParser, names: Iterable[str] = tuple(ROWS
 
 def resolved(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """given: what the command line says, by the names of the settings; other names in it are somebody else's flags."""
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable != PREFIX + "SETTINGS":
+            _known(variable.removeprefix(PREFIX).lower(), f"the environment's {variable}")
     said = _of_space(environ)
     said |= _of_file(given.get("settings", environ.get(PREFIX + "SETTINGS")))
     said |= {name: _value(name, environ[_variable(name)], _variable(name)) for name in ROWS if environ.get(_variable(name))}
@@ -246,15 +254,15 @@ def _of_file(named: str | None) -> dict[str, Any]:
         raise SettingsError(f"settings: {path} cannot be read ({error.strerror}); give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings: {path} is not TOML ({error})") from error
-    return {_known(name, path): _value(name, raw, str(path)) for name, raw in rows.items()}
+    return {_known(name, str(path)): _value(name, raw, str(path)) for name, raw in rows.items()}
 
 
-def _known(name: str, path: Path) -> str:
+def _known(name: str, where: str) -> str:
     if name in ROWS:
         return name
     near = difflib.get_close_matches(name, ROWS, n=1, cutoff=0.4)
     said = f"did you mean {near[0]}?" if near else f"known are: {', '.join(ROWS)}"
-    raise SettingsError(f"{name}: is not a setting (in {path}); {said}")
+    raise SettingsError(f"{name}: is not a setting (in {where}); {said}")
 
 
 def _value(name: str, raw: Any, where: str) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from sd_ui.services import open_services
 from sd_ui.settings import ROWS, Settings, SettingsError, is_loopback, read, with_password
+from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.request import GenerationRequest
 
@@ -139,3 +140,12 @@ def test_a_full_queue_says_so(elsewhere):
     with pytest.raises(BadRequest, match="at most 2"):
         services.queue.submit(GenerationRequest(), "ada")
     services.close()
+
+
+def test_a_misspelt_variable_is_an_error_and_not_ignored():
+    with pytest.raises(SettingsError, match=r"prot: is not a setting \(in the environment's SDUI_PROT\); did you mean port"):
+        read([], {"SDUI_PROT": "80"})
+
+
+def test_what_is_set_for_results_reaches_those_who_do_not_say():
+    assert read(["--format", "jpeg", "--preview", "noisy", "--preview-every", "3"], {}).delivery == Delivery("jpeg", 92, "noisy", 3)

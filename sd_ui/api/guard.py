@@ -1,5 +1,6 @@
 """The one door in front of everything: the page, Gradio's routes, our own and MCP. Who asks, from where, how much; and what every answer carries."""
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
@@ -27,6 +28,7 @@ YEAR = 365 * 24 * 3600
 SAFE = ("GET", "HEAD", "OPTIONS")
 MCP = "/gradio_api/mcp"
 STARTUP = "/gradio_api/startup-events"  # Gradio asks itself for it while it starts, without a login; it tells and changes nothing
+FOREIGN_FILE = re.compile(r"/gradio_api/(file[=/]\s*https?:|proxy=)", re.IGNORECASE)  # Gradio would fetch it for any visitor
 LOGIN_BYTES = 10_000
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -85,6 +87,8 @@ class Guard:
             return _said(403, why)
         if path.startswith(MCP) and not self.rules.mcp:
             return _said(403, "mcp: is switched off; start the server with --mcp to allow it")
+        if FOREIGN_FILE.match(path):
+            return _said(403, "file: pictures of other servers are not fetched; upload the picture")
         if _length(asked.headers) > self.rules.max_body:
             return _too_large(self.rules.max_body)
         return None

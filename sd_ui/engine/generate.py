@@ -18,6 +18,7 @@ from sd_ui.spec.made import Made
 from sd_ui.spec.request import GenerationRequest
 
 UNCHANGED = "Denoising strength 0: no step was run, the picture is the input, unchanged."
+FITTED = "Denoising strength 0: no step was run, the picture is the input, fitted to the size and otherwise unchanged."
 
 
 @dataclass
@@ -64,7 +65,9 @@ class Engine:
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:
-    assert inputs.image is not None
+    assert inputs.image is not None and request.source is not None
+    size = request.source.image.width, request.source.image.height
+    said = UNCHANGED if size == (request.width, request.height) else FITTED
     for index in range(request.count):
         if index not in done:
-            yield drawn(request, index, inputs.image, Made(app=sd_ui.__version__), (*inputs.notes, UNCHANGED))
+            yield drawn(request, index, inputs.image, Made(app=sd_ui.__version__), (*inputs.notes, said))

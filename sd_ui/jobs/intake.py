@@ -16,7 +16,7 @@ from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, IMAGE
 from sd_ui.spec.limits import Accepted, Limits
-from sd_ui.spec.request import GenerationRequest, ImageRef
+from sd_ui.spec.request import RESIZES, GenerationRequest, ImageRef
 
 PICTURES = tuple(field.name for field in FIELDS.values() if field.kind == IMAGE)
 PLACE_OF = {"init": "image", "mask": "mask", "depth": "depth"}  # a picture's name in a form -> in a Source
@@ -69,6 +69,8 @@ class Reader:
                 notes.append(f"{FIELDS[name].label}: not used in {mode}.")
         if "mask" in pictures and "init" in pictures:
             pictures["mask"] = mask_for(pictures["mask"], pictures["init"])
+        if "depth" in pictures and "init" in pictures:
+            pictures["depth"] = depth_for(pictures["depth"], pictures["init"])
         return pictures, notes
 
     def _picture(self, name: str, value: Any) -> Given:
@@ -132,6 +134,15 @@ def mask_for(mask: Given, init: Given) -> Given:
     if image.getbbox() is None:
         raise BadRequest("mask", "nothing to change: no part of it is white. Paint where new content should go")
     return Given(image, notes)
+
+
+def depth_for(depth: Given, init: Given) -> Given:
+    """Of the picture's size, so that both are fitted alike and stay on top of each other."""
+    if depth.image.size == init.image.size:
+        return depth
+    was, now = (f"{size[0]}x{size[1]}" for size in (depth.image.size, init.image.size))
+    note = f"Depth map: resized from {was} to {now}, the picture's size."
+    return Given(ops.fit(depth.image, *init.image.size, RESIZES[0]), (*depth.notes, note))
 
 
 def check_mask_left(mask: Given | None, request: GenerationRequest) -> None:

@@ -145,7 +145,7 @@ class Worker:
             for job_id in self._queue.interrupted:
                 if job := self._queue.get(job_id):
                     self._keep.recover(job)
-        except (OSError, sqlite3.Error):
+        except Exception:  # a folder in whatever state must not keep the engine from starting
             log.exception("The outputs folder could not be put in order; pictures that are not in the gallery are drawn again.")
 
     def _take_on(self, driver: Driver) -> None:

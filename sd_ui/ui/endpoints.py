@@ -37,7 +37,7 @@ def endpoint(services: Services, mode: str) -> Callable[..., AsyncIterator[Said]
         mine = owner(request)
         try:
             values = {name: value for name, value in zip(names, said, strict=True) if value is not None}
-            job, notes = services.intake.submit(mode, files_read(values), mine)
+            job, notes = services.intake.submit(mode, files_read(values), mine, services.settings.delivery)
         except BadRequest as wrong:
             raise gr.Error(f"{wrong.field}: {wrong.why}", print_exception=False) from None
         yield {"state": "waiting", "job": job.id, "notes": list(notes)}

@@ -195,6 +195,13 @@ def test_mcp_is_closed_unless_it_is_switched_on(ask, path):
 
 
 # ---------------------------------------------------------------- how much
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/file=http://10.0.0.1/x.png", "/gradio_api/file=HTTPS://a.example/x", "/gradio_api/proxy=http://a.example/"]
+)
+def test_pictures_of_other_servers_are_not_fetched_for_a_visitor(ask, path):
+    assert ask("GET", path).status_code == 403
+
+
 def test_a_request_that_says_it_is_too_large_is_not_read(ask):
     answer = ask("POST", "/swallow", content=b"x" * 1001)
     assert answer.status_code == 413 and "0.001 MB" in answer.json()["detail"]

@@ -1,5 +1,6 @@
 """From words to a picture, as a person does it."""
 
+import json
 import re
 
 from tests.browser.hands import eventually
@@ -157,3 +158,17 @@ def test_two_browsers_see_only_their_own(arrive, server, painter):
     stolen = first.thumbnails().first.get_attribute("data-id")
     assert second.page.request.get(f"{server.url}pictures/{stolen}").status == 404
     assert first.page.request.get(f"{server.url}pictures/{stolen}").status == 200
+
+
+def test_a_number_out_of_range_is_refused_in_words_and_not_changed_silently(person):
+    jobs = person.server.jobs()
+    person.sets("field-width", 99999)
+    person.page.keyboard.press("Control+Enter")
+    eventually(lambda: "99999 is out of range (64 to 4096)" in person.message())
+    assert "field-wrong" in person.page.get_attribute("#field-width", "class")
+    assert person.server.jobs() == jobs
+    person.sets("field-cfg_scale", -2)  # beyond the slider, but allowed
+    person.sets("field-width", 64)
+    person.draws()
+    last = person.server.services.database.read("SELECT request FROM job ORDER BY number DESC LIMIT 1")[0]["request"]
+    assert json.loads(last)["sampling"]["cfg_scale"] == -2

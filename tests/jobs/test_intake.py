@@ -187,3 +187,10 @@ def test_reading_is_submitting_without_a_job(home):
     accepted = home.intake.read("img2img", {"init": picture((64, 64)), "seed": 1})
     assert accepted.request.source.image == home.blobs.put(picture((64, 64)))
     assert home.queue.jobs(ALICE) == []
+
+
+def test_a_depth_map_of_another_size_is_made_to_lie_on_the_picture(home):
+    accepted = home.intake.read("depth2img", {"init": picture((64, 96)), "depth": picture((128, 64)).convert("L"), "seed": 1})
+    source = accepted.request.source
+    assert (source.depth.width, source.depth.height) == (source.image.width, source.image.height)
+    assert any(note.startswith("Depth map: resized from") for note in accepted.notes)

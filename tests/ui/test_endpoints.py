@@ -1,8 +1,11 @@
 """The page as scripts see it: named endpoints with the fields' names, progress as it comes, files at the end."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
@@ -10,7 +13,10 @@ from PIL import Image
 from sd_ui.imaging import record
 from sd_ui.services import Services
 from sd_ui.spec import fields
+from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.request import MODES
+from sd_ui.ui.endpoints import endpoint
 from tests.ui.fakes import Painter
 from tests.ui.serving import SERVED, forget, serving
 
@@ -70,3 +76,18 @@ def test_what_is_wrong_is_said_with_field_value_and_range(client):
 def test_a_file_of_the_server_is_not_read(client):
     with pytest.raises(Exception, match="init"):
         client.predict(prompt="x", init={"path": __file__, "meta": {"_type": "gradio.FileData"}}, api_name="/img2img")
+
+
+def test_a_script_gets_the_format_of_the_settings(tmp_path, services):
+    asked = []
+
+    class Intake:
+        def submit(self, mode, values, owner, delivery):
+            asked.append(delivery)
+            raise BadRequest("prompt", "that is enough")
+
+    settings = replace(services.settings, format="jpeg", preview_every=4)
+    generate = endpoint(replace(services, settings=settings, intake=Intake()), "txt2img")
+    with pytest.raises(gr.Error, match="that is enough"):
+        asyncio.run(anext(generate(*[None] * len(fields.of_mode("txt2img")), gr.Request(session_hash="me", cookies={}))))
+    assert asked == [Delivery("jpeg", preview_every=4)]

@@ -1,5 +1,7 @@
 """Values and requests: there and back."""
 
+import base64
+import io
 from dataclasses import replace
 
 import pytest
@@ -88,6 +90,15 @@ def test_a_mask_is_painted_and_read_back_pixel_for_pixel():
 def test_a_mask_that_is_none_is_refused_in_words(mask):
     with pytest.raises(BadRequest, match="mask"):
         painted(mask)
+
+
+def test_a_mask_that_would_fill_the_memory_is_refused_by_its_header():
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.new("1", (13_000, 13_000)).save(data, "PNG")
+    with pytest.raises(BadRequest, match="13000x13000"):
+        painted("data:image/png;base64," + base64.b64encode(data.getvalue()).decode())
 
 
 @pytest.mark.parametrize("path", [__file__, "/etc/passwd", "../../etc/passwd", "", "\0"])

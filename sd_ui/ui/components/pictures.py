@@ -12,6 +12,7 @@ from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from sd_ui.imaging import files
 from sd_ui.spec.errors import BadRequest
 from sd_ui.ui.components.component import Component
 
@@ -77,8 +78,8 @@ def uploaded(path: str, field: str) -> bytes:
 def is_uploaded(path: str) -> bool:
     if not path or "\0" in path:
         return False
-    real, root = os.path.realpath(path), os.path.realpath(get_upload_folder())
-    return os.path.commonpath([real, root]) == root and os.path.isfile(real)
+    real, root = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
+    return real.is_relative_to(root) and real.is_file()
 
 
 # ---------------------------------------------------------------- masks
@@ -89,10 +90,11 @@ def painted(mask: str) -> Image.Image:
     if len(mask) > MASK_CHARACTERS:
         raise BadRequest("mask", f"{len(mask)} characters are too many (at most {MASK_CHARACTERS})")
     try:
-        image = Image.open(io.BytesIO(base64.b64decode(mask.partition(",")[2], validate=True)), formats=["PNG"])
-        return image.convert("RGBA").getchannel("A").point([0] * 128 + [255] * 128)
-    except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        data = base64.b64decode(mask.partition(",")[2], validate=True)
+    except binascii.Error:
         raise BadRequest("mask", "is not a PNG that can be read") from None
+    image = files.decode(data, "mask").image  # its size is checked before its pixels are read
+    return image.convert("RGBA").getchannel("A").point([0] * 128 + [255] * 128)
 
 
 def as_paint(mask: Image.Image) -> str:

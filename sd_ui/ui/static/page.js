@@ -24,6 +24,11 @@ document.addEventListener("keydown", (event) => {
   document.body ? begin() : document.addEventListener("DOMContentLoaded", begin);
 })();
 
+// Gradio draws a typed number into the slider's range when the field is left. Here the door judges it, in words, so it stays as typed.
+document.addEventListener("blur", (event) => {
+  if (event.target.matches && event.target.matches("input[type=number]")) event.stopImmediatePropagation();
+}, true);
+
 // Help: each control's text stands behind its label, and shows on hover, on a tap, and when the Tab key comes by. Screen readers read it anyway.
 (() => {
   const label = (node) => node.closest && node.closest("[data-testid=block-info].has-info");
