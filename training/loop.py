@@ -22,6 +22,7 @@ from training.workers import Team
 
 Weights = dict[str, dict[str, Tensor]]  # of networks by name
 TOGETHER = 10  # steps between two looks at the clock
+LONGEST = 60  # seconds that they can cost; whatever is above it, the process was suspended or the computer slept
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,11 @@ def run(
     state.average = on(stage.device, state.average)
     if state.optimizer:
         optimizer.load_state_dict(state.optimizer)
-    before, began, saved, seen, losses = state.minutes, clock(), state.minutes, state.minutes, []
+    looked, saved, seen, losses = clock(), state.minutes, state.minutes, []
     while plan.progress(state.minutes, state.step) < 1:
         losses += [one_step(stage, plan, state, optimizer, parameters, team) for _ in range(TOGETHER)]
-        state.minutes = team.agree(before + (clock() - began) / 60)
+        before, looked = looked, clock()
+        state.minutes = team.agree(state.minutes + min(looked - before, LONGEST) / 60)
         ended = plan.progress(state.minutes, state.step) >= 1
         if state.minutes - saved >= plan.save_every or ended:
             saved = state.minutes

@@ -97,6 +97,15 @@ def test_a_state_is_whole_whenever_one_is_killed(tmp_path):
     assert state.step >= int(told[-1]) and (state.weights["n"]["w"] == state.step).all()
 
 
+def test_time_in_which_a_run_was_suspended_does_not_count(tmp_path):
+    class Sleeper(Clock):
+        def __call__(self):
+            return super().__call__() + (3600 if self.seconds > 300 else 0)
+
+    state = loop.run(Line(), PLAN, tmp_path, Alone(), tell=lambda line: None, clock=Sleeper())
+    assert state.step == 200 and state.minutes == PLAN.minutes
+
+
 def test_the_data_of_a_step_depend_on_its_number_and_the_worker_alone():
     def drawn(step, rank):
         turn = turn_of(3, step, rank, 0.5)
