@@ -33,7 +33,7 @@ SHAPES: Mapping[str, Shape] = {
     "tiny": Shape((16, 32), (PLAIN, CROSS), text=(32, 1), vae=(16, (0, 0, 0, 1), (1, 0, 0, 0))),  # for tests
     "quick": Shape((48, 96, 128), (PLAIN, CROSS, CROSS)),  # for the comparison of noise schedules
     "small": Shape((64, 128, 160), (CROSS, CROSS, PLAIN)),  # what two processor cores can train
-    "large": Shape((96, 192, 192), (CROSS, CROSS, PLAIN), 24, (192, 4), (48, (1, 2, 3, 3), (3, 3, 3, 1))),  # for a GPU
+    "large": Shape((96, 192), (CROSS, CROSS), 32, (192, 4), (48, (1, 2, 3, 3), (3, 3, 3, 1))),  # for a GPU
 }
 
 

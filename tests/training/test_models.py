@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler
 from training import models, schedules, text
 from training.models import PLANES, SHAPES, TASKS, sliced
 from training.pipelines import scheduler
+from training.release import MOST
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -58,3 +59,9 @@ def test_milder_schedules_leave_more_of_a_picture():
 
 def test_without_a_comparison_there_is_still_a_schedule(tmp_path):
     assert schedules.chosen(tmp_path) in schedules.CANDIDATES
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_fits_into_the_box(name):
+    parts = (models.unet(SHAPES[name]), models.text_encoder(SHAPES[name], text.MOST), models.vae(SHAPES[name]), models.depth_estimator())
+    assert sum(models.millions(part) for part in parts) * 2e6 < MOST - 1e6  # two bytes each; tokenizer and configs want room too
