@@ -55,7 +55,7 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
     gallery, bus = Gallery(database, outputs), Bus()
     keep = Keep(gallery, outputs, lambda checkpoint: title(models.cards(), checkpoint))
     worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
-    return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models.cards, limits), limits)
+    return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models, limits), limits)
 
 
 def open_models(settings: Settings) -> ModelIndex:

@@ -1,8 +1,8 @@
 """Through the door: a form's values and pictures become a job. Whatever is wrong is said before anything is stored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -36,10 +36,22 @@ class Given:
         return self.ref or ImageRef("", *self.image.size)
 
 
-class Reader:
-    """models: the cards by name, asked anew each time. Pictures in values are bytes of a file, PIL images or ImageRef."""
+class Tokens(Protocol):
+    @property
+    def used(self) -> int: ...
 
-    def __init__(self, blobs: Blobs, models: Callable[[], Mapping[str, ModelCard]], limits: Limits = Limits()) -> None:
+
+class Models(Protocol):
+    """What is asked of the model index."""
+
+    def cards(self) -> Mapping[str, ModelCard]: ...
+    def tokens(self, checkpoint: str, text: str) -> Tokens: ...
+
+
+class Reader:
+    """models: what there is, asked anew each time. Pictures in values are bytes of a file, PIL images or ImageRef."""
+
+    def __init__(self, blobs: Blobs, models: Models, limits: Limits = Limits()) -> None:
         self._blobs, self._models, self._limits = blobs, models, limits
 
     def read(self, mode: str, values: Mapping[str, Any]) -> Accepted:
@@ -51,10 +63,21 @@ class Reader:
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
         pictures, notes = self._pictures(mode, values)
         others = {name: value for name, value in values.items() if name not in PICTURES}
-        accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models(), self._limits)
+        accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models.cards(), self._limits)
         check_mask_left(pictures.get("mask"), accepted.request)
+        self._check_length(accepted.request)
         said = (note for given in pictures.values() for note in given.notes)
         return Accepted(accepted.request, (*notes, *said, *accepted.notes)), pictures
+
+    def _check_length(self, request: GenerationRequest) -> None:
+        """Characters are cheap, tokens are not: 32,000 emoji are 100,000 of them."""
+        for name in ("prompt", "negative_prompt"):
+            text: str = getattr(request, name)
+            if len(text.encode()) <= self._limits.tokens:  # a token is a byte at least
+                continue
+            used = self._models.tokens(request.model.checkpoint, text).used
+            if used > self._limits.tokens:
+                raise BadRequest(name, f"{used} tokens are too many (at most {self._limits.tokens})")
 
     def _pictures(self, mode: str, values: Mapping[str, Any]) -> tuple[dict[str, Given], list[str]]:
         """Those that the mode uses, and a word about those that it does not."""
@@ -109,7 +132,7 @@ class Reader:
 class Intake(Reader):
     """A reader that hands on what it has read to the queue."""
 
-    def __init__(self, queue: Queue, blobs: Blobs, models: Callable[[], Mapping[str, ModelCard]], limits: Limits = Limits()) -> None:
+    def __init__(self, queue: Queue, blobs: Blobs, models: Models, limits: Limits = Limits()) -> None:
         super().__init__(blobs, models, limits)
         self._queue = queue
 

@@ -31,7 +31,7 @@ RANDOM_SEEDS = 2**32  # as elsewhere in the field: easy to read aloud, and exact
 
 @dataclass(frozen=True)
 class Limits:
-    """What this server allows. pixels: of one picture; all_pixels: of a whole job; input_pixels: of an uploaded picture."""
+    """What this server allows. pixels: of one picture; all_pixels: of a whole job; input_pixels: of an uploaded picture; tokens: of a text."""
 
     steps: int = 150
     pixels: int = 2048 * 2048
@@ -39,6 +39,7 @@ class Limits:
     count: int = 64
     input_pixels: int = 64_000_000
     input_bytes: int = 25_000_000
+    tokens: int = 10_240
 
 
 @dataclass(frozen=True)

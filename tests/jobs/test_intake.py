@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image, ImageDraw
@@ -18,11 +19,21 @@ from tests.jobs.fakes import ALICE, BOB, house
 CARD = ModelCard("embedded", "checkpoint", "sd1", Path(), "folder", 1, MODES, defaults=Defaults(64, 64, 5, 3.0))
 
 
+class Models:
+    """An index of one model, for which a token is a letter."""
+
+    def cards(self):
+        return {"embedded": CARD}
+
+    def tokens(self, checkpoint, text):
+        return SimpleNamespace(used=len(text))
+
+
 @pytest.fixture
 def home(tmp_path):
     with house(tmp_path / "outputs", start=False, per_owner=3) as home:
         home.blobs = Blobs(tmp_path / "inputs")
-        home.intake = Intake(home.queue, home.blobs, lambda: {"embedded": CARD}, Limits(input_pixels=1_000_000))
+        home.intake = Intake(home.queue, home.blobs, Models(), Limits(input_pixels=1_000_000, tokens=100))
         yield home
 
 
@@ -194,3 +205,10 @@ def test_a_depth_map_of_another_size_is_made_to_lie_on_the_picture(home):
     source = accepted.request.source
     assert (source.depth.width, source.depth.height) == (source.image.width, source.image.height)
     assert any(note.startswith("Depth map: resized from") for note in accepted.notes)
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_text_of_too_many_tokens_is_refused(home, field):
+    assert home.intake.read("txt2img", {field: "x" * 100, "seed": 1})
+    with pytest.raises(BadRequest, match=rf"^{field}: 101 tokens are too many \(at most 100\)"):
+        home.intake.read("txt2img", {field: "x" * 101, "seed": 1})
