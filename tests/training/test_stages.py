@@ -171,9 +171,9 @@ def test_the_mildest_schedule_that_costs_nothing_is_chosen(tmp_path):
 # ---------------------------------------------------------------- the whole
 def test_a_stage_that_has_ended_is_not_run_again(tmp_path):
     course = Course(tmp_path, TINY, 1)
-    (tmp_path / "judge").mkdir()
-    (tmp_path / "judge" / "ended").touch()
-    driver.go(course, "judge", 1)  # would fail: there is nothing to learn from
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "ended").touch()
+    driver.go(course, "vae", 1)  # would fail: there is nothing to learn from
 
 
 def test_a_stage_says_what_it_needs(tmp_path):
