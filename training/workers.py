@@ -84,8 +84,9 @@ def _one(rank: int, shared: Tensor, barrier: Any, work: Callable[..., None], arg
     torch.set_num_threads(1)
     try:
         work(Pair(rank, shared, barrier), *args)
-    finally:
-        barrier.abort()  # the other one must not wait for a worker that has failed; after a good end nobody waits any more
+    except BaseException:
+        barrier.abort()  # the other one must not wait for a worker that has failed; after a good end it may still be waking up
+        raise
 
 
 def each(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], device: str) -> None:
