@@ -111,9 +111,11 @@ def run(
                 keep(state, folder)
                 tell(progress_of(stage, state))
                 curve(state.curve, stage.name).save(folder / "curve.png")
-        if team.rank == 0 and (state.minutes - seen >= plan.show_every or ended):
+        if team.rank == 0 and state.minutes - seen >= plan.show_every and not ended:
             seen = state.minutes
             show(stage, state, folder, tell)
+    if team.rank == 0 and last_shown(folder) != state.step:  # a run may have been killed between its last step and its figures
+        show(stage, state, folder, tell)
     put(state.average, stage.networks)
     return state
 
@@ -199,6 +201,12 @@ def progress_of(stage: Stage, state: State) -> str:
     samples, loss = state.curve[-1]
     rate = samples / (60 * state.minutes) if state.minutes else 0.0
     return f"{stage.name}: step {state.step}, {samples} samples, {state.minutes:.1f} minutes, {rate:.0f} a second, loss {loss:.4f}"
+
+
+def last_shown(folder: Path) -> int:
+    """The step of the last figures; -1 without any."""
+    path = folder / "figures.jsonl"
+    return int(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["step"]) if path.exists() else -1
 
 
 @torch.no_grad()

@@ -97,6 +97,17 @@ def test_a_state_is_whole_whenever_one_is_killed(tmp_path):
     assert state.step >= int(told[-1]) and (state.weights["n"]["w"] == state.step).all()
 
 
+def test_figures_that_a_kill_prevented_are_made_up_for(tmp_path):
+    trained(tmp_path)
+    figures = tmp_path / "figures.jsonl"
+    told = figures.read_text()
+    figures.unlink()
+    trained(tmp_path)
+    assert figures.read_text() == told
+    trained(tmp_path)
+    assert figures.read_text() == told
+
+
 def test_time_in_which_a_run_was_suspended_does_not_count(tmp_path):
     class Sleeper(Clock):
         def __call__(self):
