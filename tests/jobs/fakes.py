@@ -40,7 +40,29 @@ def pixels_of(path: Path) -> bytes:
         return image.convert("RGB").tobytes()
 
 
-class Painter:
+class Courses:
+    """What every fake driver does with its courses: a word of each in turn."""
+
+    courses: dict[str, Iterator[Event]]
+
+    def turn(self) -> list[tuple[str, Event | Exception | None]]:
+        return [(job, self.said(job)) for job in list(self.courses)]
+
+    def said(self, job: str) -> Event | Exception | None:
+        try:
+            return next(self.courses[job])
+        except StopIteration:
+            del self.courses[job]
+            return None
+        except Exception as error:
+            del self.courses[job]
+            return error
+
+    def drop(self, job: str) -> None:
+        self.courses.pop(job, None)
+
+
+class Painter(Courses):
     """A driver. before_step(request, step) may sleep, wait or raise."""
 
     def __init__(self, before_step: Callable[[GenerationRequest, int], Any] = lambda request, step: None) -> None:
@@ -58,22 +80,6 @@ class Painter:
                 self.before_step(request, step)
                 yield Stepped(step, request.sampling.steps, None, index + 1, request.count)
             yield painted(request, index)
-
-    def turn(self) -> list[tuple[str, Event | Exception | None]]:
-        return [(job, self.said(job)) for job in list(self.courses)]
-
-    def said(self, job: str) -> Event | Exception | None:
-        try:
-            return next(self.courses[job])
-        except StopIteration:
-            del self.courses[job]
-            return None
-        except Exception as error:
-            del self.courses[job]
-            return error
-
-    def drop(self, job: str) -> None:
-        self.courses.pop(job, None)
 
     def facts(self) -> dict[str, str]:
         return {"device": "easel"}

@@ -12,10 +12,11 @@ from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Event, Loading, Mapped, Stepped
 from sd_ui.spec.made import Made
 from sd_ui.spec.request import DepthToImage, GenerationRequest
+from tests.jobs.fakes import Courses
 
 
 @dataclass
-class Painter:
+class Painter(Courses):
     """pace: seconds a step. A prompt with "fail" in it fails."""
 
     pace: float = 0.05
@@ -23,22 +24,6 @@ class Painter:
 
     def add(self, job: str, request: GenerationRequest, delivery: Delivery, done: frozenset[int]) -> None:
         self.courses[job] = self.course(request, delivery, done)
-
-    def turn(self) -> list[tuple[str, Event | Exception | None]]:
-        return [(job, self.said(job)) for job in list(self.courses)]
-
-    def said(self, job: str) -> Event | Exception | None:
-        try:
-            return next(self.courses[job])
-        except StopIteration:
-            del self.courses[job]
-            return None
-        except ValueError as error:
-            del self.courses[job]
-            return error
-
-    def drop(self, job: str) -> None:
-        self.courses.pop(job, None)
 
     def facts(self) -> dict[str, str]:
         return {"device": "cpu", "dtype": "float32", "attention": "paint"}
