@@ -1,5 +1,6 @@
 """Which stage runs, in which processes, made of what; and which have ended."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from training import loop, models, text
@@ -13,6 +14,7 @@ from training.stages.denoiser import Denoiser
 from training.stages.depth import Depth
 from training.stages.judging import Judging
 from training.stages.looking import Look
+from training.stages.wording import Wording
 from training.workers import Alone, Team, together
 
 MOST_PARAMETERS = 20_000_000  # of what two processes train together
@@ -83,6 +85,8 @@ def stage_of(course: Course, name: str, choice: str = "") -> Stage:
             return Judging(course.renders, course.held_out, batch, recipe.device, course.vae())
         case "depth":
             return Depth(course.renders, course.held_out, batch, recipe.device)
+        case "text":
+            return Wording(recipe.networks, course.renders, course.held_out, course.tokenizer(), batch, recipe.device)
         case "ab":
             return compared(course, choice)
         case "unet":
@@ -94,14 +98,19 @@ def whole(course: Course) -> Denoiser:
     recipe, alphas = course.recipe, CANDIDATES[chosen(course.folder / "ab")]()
     look = Look(course.judge(), few(course), few(course))
     parts = (recipe.networks, course.latents, course.vae(), course.tokenizer())
-    return Denoiser("unet", *parts, alphas, recipe.batches["unet"], recipe.device, look)
+    return Denoiser("unet", *parts, alphas, recipe.batches["unet"], recipe.device, look, begin=worded(course))
 
 
 def compared(course: Course, choice: str) -> Denoiser:
     """The same small U-Net under each schedule."""
     recipe, look = course.recipe, Look(course.judge(), few(course), strengths=(0.3, 0.95))
-    parts = (models.SHAPES[recipe.compared_shape], course.latents, course.vae(), course.tokenizer())
-    return Denoiser(f"ab, {choice}", *parts, CANDIDATES[choice](), recipe.batches["ab"], recipe.device, look, all_tasks=False)
+    shape = replace(models.SHAPES[recipe.compared_shape], text=recipe.networks.text)
+    parts = (shape, course.latents, course.vae(), course.tokenizer())
+    return Denoiser(f"ab, {choice}", *parts, CANDIDATES[choice](), recipe.batches["ab"], recipe.device, look, all_tasks=False, begin=worded(course))
+
+
+def worded(course: Course) -> loop.Weights:
+    return {name: course.trained("text", name) for name in ("text", "reading")}
 
 
 def few(course: Course) -> int:

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, GLPNConfig, GLPNForDepthEstimation
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, GLPNConfig, GLPNForDepthEstimation
 
 from training.text import LENGTH
 
@@ -32,7 +33,7 @@ class Shape:
 SHAPES: Mapping[str, Shape] = {
     "tiny": Shape((16, 32), (PLAIN, CROSS), text=(32, 1), vae=(16, (0, 0, 0, 1), (1, 0, 0, 0))),  # for tests
     "quick": Shape((48, 96, 128), (PLAIN, CROSS, CROSS)),  # for the comparison of noise schedules
-    "small": Shape((64, 128, 160), (CROSS, CROSS, PLAIN)),  # what two processor cores can train
+    "small": Shape((64, 128, 160), (CROSS, CROSS, PLAIN), 32),  # what two processor cores can train
     "large": Shape((96, 192), (CROSS, CROSS), 32, (192, 4), (48, (1, 2, 3, 3), (3, 3, 3, 1))),  # for a GPU
 }
 
@@ -81,6 +82,18 @@ def text_encoder(shape: Shape, tokens: int) -> nn.Module:
             projection_dim=width,
         )
     )
+
+
+def tokenized(captions: Sequence[Sequence[str]], tokenizer: CLIPTokenizer) -> Tensor:
+    """(scenes, captions, length), as int16. Every scene has as many captions."""
+    told = tokenizer([sentence for some in captions for sentence in some], padding="max_length", truncation=True).input_ids
+    return torch.tensor(told, dtype=torch.int16).view(len(captions), len(captions[0]), -1)
+
+
+def plainly_attending(unet: UNet2DConditionModel, text: Any) -> None:
+    """For training on processors: torch's fused attention has a backward pass that is ten times slower there than that of plain products."""
+    unet.set_attn_processor(AttnProcessor())
+    text.set_attn_implementation("eager")
 
 
 def vae(shape: Shape) -> AutoencoderTiny:

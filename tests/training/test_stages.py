@@ -22,6 +22,7 @@ from training.stages.autoencoder import Autoencoder, psnr, signed, unsigned
 from training.stages.denoiser import Denoiser
 from training.stages.depth import Depth, rank_correlation
 from training.stages.judging import Judging
+from training.stages.wording import Wording
 from training.train import main, only_one
 from training.workers import Alone
 
@@ -79,6 +80,19 @@ def test_the_judge_learns(renders, tmp_path):
 def test_the_depth_estimator_learns(renders, tmp_path):
     first, last = losses(Depth(renders, renders, 4, "cpu"), tmp_path, 30)
     assert last < 0.8 * first
+
+
+def test_the_text_encoder_learns_to_read(renders, tmp_path):
+    tokenizer = text.build(tmp_path / "tokenizer", [sentence for some in renders.captions for sentence in some])
+    stage = Wording(SHAPES["tiny"], renders, renders, tokenizer, 8, "cpu")
+    first, last = losses(stage, tmp_path, 60)
+    assert last < 0.8 * first
+
+
+def test_the_denoiser_begins_with_the_words_that_were_learned(latents, tmp_path):
+    begin = {name: {key: value + 1 for key, value in network.state_dict().items()} for name, network in denoiser(latents, tmp_path).networks.items()}
+    stage = denoiser(latents, tmp_path, begin={name: begin[name] for name in ("text", "reading")})
+    assert all(torch.equal(value, begin["text"][key]) for key, value in stage.text.state_dict().items())
 
 
 @pytest.mark.parametrize("all_tasks", [True, False])
@@ -194,9 +208,9 @@ def test_no_minutes_are_refused(capsys):
 
 
 def test_every_schedule_gets_the_same_number_of_samples():
-    plan = CPU.comparison(minutes=30, schedules=3)
-    assert plan.steps * CPU.batches["ab"] * CPU.workers == 24_000 and plan.progress(1e9, 0) == 0
-    assert CPU.comparison(1000, 3).steps * 24 == CPU.compared
+    plan, at_once = CPU.comparison(minutes=9, schedules=3), CPU.batches["ab"] * CPU.workers
+    assert plan.steps * at_once == 24_000 and plan.progress(1e9, 0) == 0
+    assert CPU.comparison(1000, 3).steps * at_once == pytest.approx(CPU.compared)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="without locks there")

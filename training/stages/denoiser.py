@@ -1,4 +1,7 @@
-"""The U-Net with its text encoder, for all tasks at once: some of a batch are given a depth map, some a mask and what it leaves of the picture."""
+"""The U-Net with its text encoder, for all tasks at once: some of a batch are given a depth map, some a mask and what it leaves of the picture.
+
+Beside the noise, both are asked what they know (lessons.py).
+"""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -11,19 +14,23 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from transformers import CLIPTokenizer
 
+from training.judge import ANSWERS, UNASKED, truths
 from training.latents import Latents, encoded
-from training.loop import Turn
+from training.lessons import Reading, Seeing, answered, lying
+from training.loop import Turn, Weights, put
 from training.masks import mask
-from training.models import PIXELS, PLANES, Shape, text_encoder, unet
+from training.models import PIXELS, PLANES, Shape, plainly_attending, text_encoder, tokenized, unet
 from training.schedules import STEPS
 
 UNTOLD = 0.1  # of the samples have an empty caption, for classifier-free guidance
 WITH_DEPTH, WITH_MASK = 0.25, 0.25  # of the samples
 ALONE = 0.25  # of the training sees only scenes of one thing
+READ, SEEN = 0.02, 0.05  # what the further lessons weigh beside the noise
 
 
 class Denoiser:
-    """look: draws and judges samples. all_tasks: depth and masks too, and scenes of two things; else plain pictures of one."""
+    """look: draws and judges samples. all_tasks: depth and masks too, and scenes of two things; else plain pictures of one.
+    begin: weights of a text encoder and its reading, from their own stage."""
 
     def __init__(
         self,
@@ -37,20 +44,29 @@ class Denoiser:
         device: str,
         look: Callable[["Denoiser", Path], Mapping[str, float]],
         all_tasks: bool = True,
+        begin: Weights | None = None,
     ):
         self.name, self.batch, self.device, self._all_tasks = name, batch, device, all_tasks
         self.latents, self.vae, self.tokenizer, self.alphas, self._look = latents, vae, tokenizer, alphas, look
         torch.manual_seed(0)
         self.unet = unet(shape, side=latents.renders.side // PIXELS).to(device, memory_format=torch.channels_last)
         self.text = text_encoder(shape, len(tokenizer)).to(device)
-        self.networks: Mapping[str, nn.Module] = {"unet": self.unet, "text": self.text}
+        self.reading, self.seeing = Reading(shape.text[0]).to(device), Seeing(shape.channels[1]).to(device)
+        self.networks: Mapping[str, nn.Module] = {"unet": self.unet, "text": self.text, "reading": self.reading, "seeing": self.seeing}
+        if begin:
+            put(begin, {name: self.networks[name] for name in begin})
+        if device == "cpu":
+            plainly_attending(self.unet, self.text)
+        self._features: list[Tensor] = []  # of this step, at full latent size
+        self.unet.up_blocks[-2].register_forward_hook(lambda block, given, out: self._features.append(out))
 
     @cached_property
     def _tokens(self) -> Tensor:
-        """(scenes, captions, length), as int16"""
-        captions = self.latents.renders.captions
-        told = self.tokenizer([sentence for some in captions for sentence in some], padding="max_length", truncation=True).input_ids
-        return torch.tensor(told, dtype=torch.int16).view(len(captions), len(captions[0]), -1)
+        return tokenized(self.latents.renders.captions, self.tokenizer)
+
+    @cached_property
+    def _truths(self) -> dict[str, Tensor]:
+        return truths(self.latents.renders.scenes)
 
     @cached_property
     def _alone(self) -> np.ndarray:
@@ -65,20 +81,30 @@ class Denoiser:
         noise = torch.randn(clean.shape, generator=turn.noise)
         noisy, v = a.sqrt() * clean + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * clean
         planes = torch.cat([noisy, self._further(which, turn)], 1).to(self.device, memory_format=torch.channels_last)
-        told = self.text(self._told(which, turn).to(self.device)).last_hidden_state
+        tokens, untold = self._told(which, turn)
+        told = self.text(tokens).last_hidden_state
+        self._features.clear()
         said = self.unet(planes, steps.to(self.device), told, return_dict=False)[0]
-        return ((said.float() - v.to(self.device)) ** 2).mean()
+        return ((said.float() - v.to(self.device)) ** 2).mean() + self._lessons(which, told, tokens, untold)
+
+    def _lessons(self, which: list[int], states: Tensor, tokens: Tensor, untold: Tensor) -> Tensor:
+        asked = {question: self._truths[question][which].masked_fill(untold, UNASKED).to(self.device) for question in ANSWERS}
+        renders = self.latents.renders
+        shares = lying(renders.ids(which), [renders.scenes[i] for i in which], PIXELS).to(self.device)
+        read = answered(self.reading(states, tokens, self.tokenizer.eos_token_id), asked)
+        return READ * read + SEEN * self.seeing.loss(self._features[0], shares)
 
     def _drawn(self, turn: Turn) -> list[int]:
         if not self._all_tasks or turn.progress < ALONE:
             return turn.rng.choice(self._alone, self.batch).tolist()
         return turn.rng.integers(0, self.latents.renders.count, self.batch).tolist()
 
-    def _told(self, which: list[int], turn: Turn) -> Tensor:
+    def _told(self, which: list[int], turn: Turn) -> tuple[Tensor, Tensor]:
+        """-> tokens (n, length); (n) which of them are those of the empty caption"""
         tokens = self._tokens[torch.tensor(which), torch.from_numpy(turn.rng.integers(0, self._tokens.shape[1], self.batch))].long()
         empty = torch.tensor(self.tokenizer("", padding="max_length", truncation=True).input_ids)
         untold = torch.from_numpy(turn.rng.random(self.batch) < UNTOLD)
-        return torch.where(untold[:, None], empty, tokens)
+        return torch.where(untold[:, None], empty, tokens).to(self.device), untold
 
     def _further(self, which: list[int], turn: Turn) -> Tensor:
         """(n, 6, h, w): depth, mask, masked latents; zeros where a sample has none."""

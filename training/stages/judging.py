@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, cross_entropy, interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from training.data import Renders
-from training.judge import ANSWERS, UNASKED, Judge, answers, confusion, right, truths
+from training.judge import ANSWERS, Judge, answers, confusion, right, truths
+from training.lessons import answered
 from training.loop import Turn
 from training.stages.autoencoder import signed, unsigned
 
@@ -39,7 +40,7 @@ class Judging:
         images = worn(self._renders.images(which.tolist()), turn).to(self.device)
         said = self.judge(images)
         asked = {question: self._truths[question][which].to(self.device) for question in ANSWERS}
-        return torch.stack([mean_loss(said[question].float(), asked[question]) for question in ANSWERS]).sum()
+        return answered(said, asked)
 
     def show(self, folder: Path) -> Mapping[str, float]:
         count = min(SHOWN, self._held_out.count)
@@ -54,11 +55,6 @@ class Judging:
             for where, said in ceilings.items()
             for question, share in right({name: said[name].cpu() for name in said}, asked).items()
         }
-
-
-def mean_loss(scores: Tensor, asked: Tensor) -> Tensor:
-    """0 where nothing was asked."""
-    return cross_entropy(scores, asked, ignore_index=UNASKED, reduction="sum") / max(1, int((asked != UNASKED).sum()))
 
 
 def worn(images: Tensor, turn: Turn) -> Tensor:
