@@ -125,9 +125,10 @@ def _write_depth(path: Path, unet: Any, in_channels: int) -> None:
     GLPNForDepthEstimation(config).save_pretrained(path / "depth_estimator")
     GLPNImageProcessor().save_pretrained(path / ("feature_extractor" if in_channels == 5 else "depth_estimator"))
     if in_channels == 4:
-        weight = unet.conv_in.weight.detach()
-        plane = torch.randn(weight.shape[0], 1, 3, 3) * 0.1
-        save_file({"conv_in.weight": torch.cat([weight, plane], 1).contiguous()}, path / "unet" / "conv_in_depth.safetensors")
+        for name, planes in (("conv_in_depth", 1), ("conv_in_inpaint", 5)):
+            weight = unet.conv_in.weight.detach()
+            more = torch.randn(weight.shape[0], planes, 3, 3) * 0.1
+            save_file({"conv_in.weight": torch.cat([weight, more], 1).contiguous()}, path / "unet" / f"{name}.safetensors")
 
 
 def _write_index(path: Path, vae: str, in_channels: int, depth: bool) -> None:

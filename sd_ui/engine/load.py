@@ -24,7 +24,7 @@ VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 CONFIGS = Path(__file__).parent / "configs" / "sd15"
 SCHEDULE_FACTS = {  # the defaults are those of diffusers' schedulers, for configs that leave one out
     "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "prediction_type": "epsilon",
-    "rescale_betas_zero_snr": False,
+    "rescale_betas_zero_snr": False, "trained_betas": None,
 }  # fmt: skip
 BETA_SCHEDULES, PREDICTIONS = ("linear", "scaled_linear", "squaredcos_cap_v2"), ("epsilon", "v_prediction", "sample")
 
@@ -37,6 +37,7 @@ class _Parts:
     tokenizer: CLIPTokenizer
     scheduler_config: dict[str, Any]
     depth_unet: UNet2DConditionModel | None = None
+    inpaint_unet: UNet2DConditionModel | None = None
     depth_estimator: PreTrainedModel | None = None
     depth_processor: BaseImageProcessor | None = None
 
@@ -58,8 +59,9 @@ def load(card: ModelCard, vae: ModelCard | None, place: Place, hashes: Hashes | 
         )
     except (BadRequest, Unreadable, SafetensorError, OSError) as error:
         raise BadRequest("model", f"{card.name} cannot be used: {why(error)}") from error
-    if loaded.depth_unet not in (None, loaded.unet):
-        attention.apply(loaded.depth_unet, loaded.vae, place)
+    for view in (loaded.depth_unet, loaded.inpaint_unet):
+        if view not in (None, loaded.unet):
+            attention.apply(view, loaded.vae, place)
     return loaded if vae is None else with_vae(loaded, vae, hashes)
 
 
@@ -113,22 +115,24 @@ def _from_folder(path: Path, place: Place) -> _Parts:
         text_encoder=text_encoder,
         tokenizer=_tokenizer(path / "tokenizer", text_encoder),
         scheduler_config=_schedule(folders.config(path / "scheduler" / "scheduler_config.json")),
-        depth_unet=_depth_unet(path, unet),
+        depth_unet=_view(path, unet, folders.DEPTH_PLANES, 5),
+        inpaint_unet=_view(path, unet, folders.INPAINT_PLANES, 9),
         depth_estimator=estimator,
         depth_processor=processor,
     )
 
 
-def _depth_unet(path: Path, unet: UNet2DConditionModel) -> UNet2DConditionModel | None:
-    if unet.config.in_channels == 5:
+def _view(path: Path, unet: UNet2DConditionModel, file: str, planes: int) -> UNet2DConditionModel | None:
+    """The U-Net with so many input planes: itself, or one that shares all but its first convolution, or None."""
+    if unet.config.in_channels == planes:
         return unet
-    plane = path / "unet" / folders.DEPTH_PLANE
-    if not plane.is_file():
+    planes_file = path / "unet" / file
+    if not planes_file.is_file():
         return None
-    weights = parts.read(plane)
-    if weights.keys() != {"conv_in.weight"}:
-        raise parts.unfit("the depth plane", f"it has {', '.join(sorted(weights)[:3])} where conv_in.weight was expected")
-    return parts.with_input_plane(unet, weights["conv_in.weight"], lambda: UNet2DConditionModel.from_config({**unet.config, "in_channels": 5}))
+    part = "the depth plane" if file == folders.DEPTH_PLANES else "the inpainting planes"
+    return parts.with_input_planes(
+        part, unet, parts.read(planes_file), planes, lambda: UNet2DConditionModel.from_config({**unet.config, "in_channels": planes})
+    )
 
 
 def _vae_folder(path: Path, place: Place) -> Vae:
@@ -154,6 +158,7 @@ def _from_file(path: Path, place: Place) -> _Parts:
         tokenizer=_tokenizer(tokens.CLIP_L, text_encoder),
         scheduler_config=_schedule_of(found),
         depth_unet=unet if unet.config.in_channels == 5 else None,
+        inpaint_unet=unet if unet.config.in_channels == 9 else None,
     )
 
 
@@ -228,11 +233,18 @@ def _tokenizer(folder: Path, text_encoder: CLIPTextModel) -> CLIPTokenizer:
 
 def _schedule(config: dict[str, Any]) -> dict[str, Any]:
     found = {name: config.get(name, default) for name, default in SCHEDULE_FACTS.items()}
-    if found["beta_schedule"] not in BETA_SCHEDULES or found["prediction_type"] not in PREDICTIONS or config.get("trained_betas") is not None:
+    if found["beta_schedule"] not in BETA_SCHEDULES or found["prediction_type"] not in PREDICTIONS:
         raise parts.unfit("the scheduler", f"beta_schedule {found['beta_schedule']!r}, prediction_type {found['prediction_type']!r} are not known")
     steps, *betas = found["num_train_timesteps"], found["beta_start"], found["beta_end"]
     if type(steps) is not int or not 1 <= steps <= 10_000 or not all(type(beta) is float and 0 < beta < 1 for beta in betas):
         raise parts.unfit("the scheduler", f"{steps!r} steps with betas from {betas[0]!r} to {betas[1]!r} make no sense")
+    match found["trained_betas"]:
+        case None:
+            pass
+        case [*own] if len(own) == steps and all(type(beta) is float and 0 < beta < 1 for beta in own):
+            pass
+        case _:
+            raise parts.unfit("the scheduler", f"trained_betas must be {steps} numbers between 0 and 1")
     return found
 
 

@@ -17,8 +17,8 @@ class Loaded:
 
     unet: its config.in_channels is 4, 5 (depth) or 9 (inpainting).
     scheduler_config: the facts that the model was trained with, and nothing that a sampler chooses: num_train_timesteps, beta_start, beta_end,
-    beta_schedule, prediction_type, rescale_betas_zero_snr.
-    depth_unet: takes 5 channels and shares every tensor but conv_in's weight with unet (or is unet, for a 5-channel model).
+    beta_schedule, prediction_type, rescale_betas_zero_snr; trained_betas, which count instead of the others where they are not None.
+    depth_unet, inpaint_unet: take 5 and 9 channels and share every tensor but conv_in's weight with unet (or are unet, where it takes as many).
     attention: the name of what is really active. model_hash, vae_hash: sha256 of the weights.
     """
 
@@ -30,6 +30,7 @@ class Loaded:
     tokenizer: CLIPTokenizer
     scheduler_config: Mapping[str, Any]
     depth_unet: UNet2DConditionModel | None
+    inpaint_unet: UNet2DConditionModel | None
     depth_estimator: PreTrainedModel | None
     depth_processor: Any  # a BaseImageProcessor, where there is an estimator
     place: Place

@@ -85,12 +85,14 @@ def vae_weights(weights: Weights) -> dict[str, Tensor]:
     return {_replaced(name) if "attentions" in name else name: tensor for name, tensor in weights.items()}
 
 
-def with_input_plane(unet: Module, weight: Tensor, make: Callable[[], Module]) -> Module:
-    """A second module tree over the same tensors, but with another first convolution. weight: (out, in, 3, 3) of it."""
-    shared = dict(unet.state_dict())
+def with_input_planes(part: str, unet: Module, weights: Weights, planes: int, make: Callable[[], Module]) -> Module:
+    """A second module tree over the same tensors, but with another first convolution, the only tensor of `weights`, which takes more planes."""
+    if weights.keys() != {"conv_in.weight"}:
+        raise unfit(part, f"it has {', '.join(sorted(weights)[:3])} where conv_in.weight was expected")
+    shared, weight = dict(unet.state_dict()), weights["conv_in.weight"]
     first = shared["conv_in.weight"]
-    if weight.ndim != 4 or weight.shape[0] != first.shape[0] or weight.shape[1] != 5 or weight.shape[2:] != first.shape[2:]:
-        raise unfit("the depth plane", f"conv_in.weight has the shape {tuple(weight.shape)}, {(first.shape[0], 5, *first.shape[2:])} was expected")
+    if tuple(weight.shape) != (wanted := (first.shape[0], planes, *first.shape[2:])):
+        raise unfit(part, f"conv_in.weight has the shape {tuple(weight.shape)}, {wanted} was expected")
     with init_empty_weights(include_buffers=False):
         view = make()
     view.load_state_dict({**shared, "conv_in.weight": weight.to(first.device, first.dtype)}, assign=True)

@@ -107,8 +107,7 @@ class Run:
         return SchedulerPlan(scheduler, sampling.steps, self.steps, self.loaded.place.device)
 
     def predict(self) -> Predict:
-        unet = self.loaded.depth_unet if self.scene.depth is not None else self.loaded.unet
-        assert unet is not None
+        unet = self.scene.unet or self.loaded.unet
         return sd.predict(unet, self.text, self.request.sampling.cfg_scale, self.scene.channels)
 
     def told(self, sampling: Sampling, predict: Predict, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:

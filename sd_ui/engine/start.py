@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
@@ -18,7 +19,8 @@ from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, In
 class Scene:
     """What all pictures of a job have in common besides the text: inputs, encoded once.
 
-    image, mask: fitted to the request's size, upright. clean: the picture's latents. channels: what is joined to the latents at every step.
+    image, mask: fitted to the request's size, upright. clean: the picture's latents. channels: what is joined to the latents at every step,
+    for a U-Net that takes them; None: the plain one.
     """
 
     image: Image.Image | None = None
@@ -27,6 +29,7 @@ class Scene:
     channels: Tensor | None = None
     held_mask: Tensor | None = None
     depth: Tensor | None = None
+    unet: UNet2DConditionModel | None = None
 
 
 def steps_to_run(steps: int, strength: float) -> int:
@@ -74,7 +77,7 @@ def scene_of(request: GenerationRequest, loaded: Loaded, image: Image.Image | No
             assert image is not None
             estimate = depth.estimated(loaded, image) if own_depth is None else own_depth
             channels = depth.plane(estimate, request.width, request.height).to(loaded.place.device)
-            return Scene(image, clean=pixels.encoded(loaded, pixels.tensor(image)), channels=channels, depth=estimate)
+            return Scene(image, clean=pixels.encoded(loaded, pixels.tensor(image)), channels=channels, depth=estimate, unet=loaded.depth_unet)
 
 
 def inpainting(loaded: Loaded, image: Image.Image, mask: Image.Image) -> Scene:
@@ -83,9 +86,9 @@ def inpainting(loaded: Loaded, image: Image.Image, mask: Image.Image) -> Scene:
     white = torch.from_numpy((pixels.grey(mask) >= 128).astype("float32"))[None, None]
     cells = latent_mask(white).to(loaded.place.device)
     clean = pixels.encoded(loaded, rgb)
-    if loaded.unet.config.in_channels == 9:
+    if loaded.inpaint_unet is not None:
         masked = pixels.encoded(loaded, rgb * (white < 0.5))
-        return Scene(image, mask, clean, channels=torch.cat([cells, masked], dim=1))
+        return Scene(image, mask, clean, channels=torch.cat([cells, masked], dim=1), unet=loaded.inpaint_unet)
     return Scene(image, mask, clean, held_mask=cells)
 
 

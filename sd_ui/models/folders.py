@@ -10,7 +10,8 @@ from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.cards import Defaults
 
-INDEX, CONFIG, DEPTH_PLANE = "model_index.json", "config.json", "conv_in_depth.safetensors"
+INDEX, CONFIG = "model_index.json", "config.json"
+DEPTH_PLANES, INPAINT_PLANES = "conv_in_depth.safetensors", "conv_in_inpaint.safetensors"  # first convolutions beside the plain U-Net's weights
 LONGEST = 4 * 2**20  # bytes of a config
 MODEL_WEIGHTS = ("diffusion_pytorch_model", "model")
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionDepth2ImgPipeline")
@@ -77,7 +78,9 @@ def used(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = [weights(path)] if is_vae(path) else [weights(path / part) for part in ("unet", "vae", "text_encoder")]
-    extra = [path / "unet" / DEPTH_PLANE] + ([weights(path / "depth_estimator")] if (path / "depth_estimator" / CONFIG).is_file() else [])
+    extra = [path / "unet" / planes for planes in (DEPTH_PLANES, INPAINT_PLANES)] + (
+        [weights(path / "depth_estimator")] if (path / "depth_estimator" / CONFIG).is_file() else []
+    )
     return found + [file for file in extra if file.is_file()]
 
 
@@ -140,8 +143,10 @@ def _described(path: Path) -> Finding:
         tokenizer=path / "tokenizer",
     )
     finding = with_channels(finding, _whole(unet.get("in_channels"), 4))
-    if (path / "unet" / DEPTH_PLANE).is_file() and not finding.fault:
-        _check_weights(path / "unet" / DEPTH_PLANE, "the depth plane")
+    if (path / "unet" / INPAINT_PLANES).is_file():
+        _check_weights(path / "unet" / INPAINT_PLANES, "the inpainting planes")
+    if (path / "unet" / DEPTH_PLANES).is_file() and not finding.fault:
+        _check_weights(path / "unet" / DEPTH_PLANES, "the depth plane")
         finding = replace(finding, modes=(*finding.modes, "depth2img"))
     return finding
 

@@ -178,6 +178,20 @@ def test_the_depth_model_shares_every_tensor_but_the_first_convolution(tmp_path)
         assert torch.equal(deep["conv_in.weight"], saved.float())
 
 
+def test_the_inpainting_model_shares_every_tensor_but_the_first_convolution(tmp_path):
+    path = tiny_folder(tmp_path / "model", depth=True)
+    ours = loaded(path)
+    assert ours.inpaint_unet.config.in_channels == 9 and ours.unet.config.in_channels == 4
+    plain, masked = ours.unet.state_dict(), ours.inpaint_unet.state_dict()
+    assert {name for name in plain if plain[name].data_ptr() != masked[name].data_ptr()} == {"conv_in.weight"}
+    assert torch.equal(masked["conv_in.weight"], load_file(path / "unet" / "conv_in_inpaint.safetensors")["conv_in.weight"].float())
+
+
+def test_a_nine_channel_model_is_its_own_inpainting_model(tmp_path):
+    ours = loaded(tiny_folder(tmp_path / "model", 9))
+    assert ours.inpaint_unet is ours.unet and ours.depth_unet is None
+
+
 def test_without_depth_the_depth_model_says_what_the_plain_one_says():
     ours = load(unchecked(EMBEDDED), None, CPU)
     latents, text = torch.randn(1, 4, 16, 16), torch.randn(1, 40, 128)
@@ -316,13 +330,22 @@ def test_odd_values_in_configs_stop_neither_the_scan_nor_anything_but_their_mode
         (path / file).write_text(saved)
 
 
-@pytest.mark.parametrize("change", [{"beta_start": "x"}, {"beta_end": 3.0}, {"num_train_timesteps": 0}])
+@pytest.mark.parametrize(
+    "change", [{"beta_start": "x"}, {"beta_end": 3.0}, {"num_train_timesteps": 0}, {"trained_betas": [0.1]}, {"trained_betas": 7}]
+)
 def test_a_noise_schedule_that_makes_no_sense_is_refused(tmp_path, change):
     path = tiny_folder(tmp_path / "model")
     config = path / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(BadRequest, match="the scheduler"):
         load(card(path), None, CPU)
+
+
+def test_a_noise_schedule_of_the_models_own_is_kept(tmp_path):
+    path = tiny_folder(tmp_path / "model")
+    config, betas = path / "scheduler" / "scheduler_config.json", [i / 50_000 for i in range(1, 1001)]
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"trained_betas": betas}))
+    assert load(card(path), None, CPU).scheduler_config["trained_betas"] == betas
 
 
 def test_an_unknown_noise_schedule_is_refused(tmp_path):

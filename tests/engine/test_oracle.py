@@ -1,5 +1,7 @@
 """Our loop gives the latents of the stock diffusers pipelines, bit for bit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -39,8 +41,9 @@ def the_mean_and_not_a_draw(monkeypatch):
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode().contiguous())
 
 
-def both(source, in_channels, kind, asked, sampler, schedule, prediction_type="epsilon", cfg=CFG):
+def both(source, in_channels, kind, asked, sampler, schedule, prediction_type="epsilon", cfg=CFG, betas=None):
     model = loaded(in_channels, prediction_type)
+    model = replace(model, scheduler_config={**model.scheduler_config, "trained_betas": betas})
     request = GenerationRequest(PROMPT, NEGATIVE, sampling=Sampling(sampler, schedule, STEPS, cfg), width=SIZE, height=SIZE, seed=SEED, source=source)
     inputs = Inputs() if source is None else INPUTS
     scheduler = table.scheduler(sampler, schedule, model.scheduler_config)
@@ -66,6 +69,14 @@ def test_every_sampler_and_schedule_that_we_offer(mode, sampler, schedule):
 def test_v_prediction(sampler, schedule):
     ours, theirs = both(*SOURCES["txt2img"], sampler, schedule, prediction_type="v_prediction")
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("sampler", "schedule"), PAIRS)
+def test_a_noise_schedule_of_the_models_own(sampler, schedule):
+    betas = torch.linspace(0.001, 0.03, 1000).tolist()
+    ours, theirs = both(*SOURCES["txt2img"], sampler, schedule, prediction_type="v_prediction", betas=betas)
+    usual, _ = both(*SOURCES["txt2img"], sampler, schedule, prediction_type="v_prediction")
+    assert torch.equal(ours, theirs) and not torch.allclose(ours, usual)
 
 
 @pytest.mark.parametrize(("sampler", "schedule"), PAIRS)

@@ -51,7 +51,12 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
         facts = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     facts = {k: facts[k] for k in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")}
     card = ModelCard("tiny", "checkpoint", "sd1", Path(name), "folder", 0, ("txt2img",))
-    depth = {"depth_unet": unet if in_channels == 5 else None, "depth_estimator": None, "depth_processor": None}
+    depth = {
+        "depth_unet": unet if in_channels == 5 else None,
+        "inpaint_unet": unet if in_channels == 9 else None,
+        "depth_estimator": None,
+        "depth_processor": None,
+    }
     return Loaded(
         card=card, vae_card=None, unet=unet, scheduler_config=facts, place=CPU, attention="sdpa", model_hash="", vae_hash="", **parts, **depth
     )

@@ -43,4 +43,4 @@ def scheduler(name: str, schedule: str, model: Mapping[str, Any]) -> Any:
     return getattr(diffusers, kind)(**facts, **told, **FLAGS[resolved(name, schedule)])
 
 
-ACCEPTED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")
+ACCEPTED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
