@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LORA = "lora"  # the kind of its card
+
 
 @dataclass(frozen=True)
 class Defaults:
@@ -19,10 +21,24 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class LoraFacts:
+    """method: how it changes weights, such as "LoRA" or "LoHa". rank: the largest of its layers. alias: the name it was trained under.
+
+    triggers: words that its training pictures were described with, the most frequent first. preview: a picture beside the file.
+    """
+
+    method: str = "LoRA"
+    rank: int = 0
+    alias: str = ""
+    triggers: tuple[str, ...] = ()
+    preview: Path | None = None
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """name: unique in the index, what a request says. family: "sd1" and so on, "" where unknown. layout: "folder" or "file".
 
-    kind: "checkpoint" or "vae". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
+    kind: "checkpoint", "vae" or "lora". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     """
 
     name: str
@@ -37,3 +53,5 @@ class ModelCard:
     examples: tuple[str, ...] = ()
     defaults: Defaults = field(default_factory=Defaults)
     fault: str = ""
+    prediction: str = ""
+    lora: LoraFacts | None = None
