@@ -14,7 +14,9 @@ from training.stages.denoiser import Denoiser
 from training.stages.depth import Depth
 from training.stages.judging import Judging
 from training.stages.looking import Look
+from training.stages.styling import Styling
 from training.stages.wording import Wording
+from training.styles import STYLES
 from training.workers import Alone, Team, together
 
 MOST_PARAMETERS = 20_000_000  # of what two processes train together
@@ -75,7 +77,7 @@ def work(team: Team, course: Course, stage: str, folder: Path, plan: Plan, choic
 
 def stage_of(course: Course, name: str, choice: str = "") -> Stage:
     """choice: of the noise schedule, while they are compared."""
-    recipe, batch = course.recipe, course.recipe.batches[name]
+    recipe, batch = course.recipe, course.recipe.batches.get(name, 0)
     match name:
         case "vae":
             return Autoencoder(recipe.networks, course.renders, course.held_out, batch, recipe.device)
@@ -91,6 +93,8 @@ def stage_of(course: Course, name: str, choice: str = "") -> Stage:
             return compared(course, choice)
         case "unet":
             return whole(course)
+        case _ if name in STYLES:
+            return styled(course, name)
     raise ValueError(name)
 
 
@@ -103,10 +107,20 @@ def whole(course: Course) -> Denoiser:
 
 def compared(course: Course, choice: str) -> Denoiser:
     """The same small U-Net under each schedule."""
-    recipe, look = course.recipe, Look(course.judge(), few(course), strengths=(0.3, 0.95))
+    recipe, look = course.recipe, Look(course.judge(), few(course), strengths=(comparison.LIGHT, comparison.STRONG, comparison.FULL))
     shape = replace(models.SHAPES[recipe.compared_shape], text=recipe.networks.text)
     parts = (shape, course.latents, course.vae(), course.tokenizer())
     return Denoiser(f"ab, {choice}", *parts, CANDIDATES[choice](), recipe.batches["ab"], recipe.device, look, all_tasks=False, begin=worded(course))
+
+
+def styled(course: Course, name: str) -> Styling:
+    recipe, alphas = course.recipe, CANDIDATES[chosen(course.folder / "ab")]()
+    unet = models.unet(recipe.networks, side=recipe.side // models.PIXELS)
+    unet.load_state_dict(course.trained("unet", "unet"))
+    text = models.text_encoder(recipe.networks, len(course.tokenizer()))
+    text.load_state_dict(course.trained("unet", "text"))
+    parts = (unet, text, course.vae(), course.tokenizer(), course.latents.scale, alphas)
+    return Styling(name, STYLES[name], *parts, recipe.batches["style"], recipe.device, course.judge(), recipe.styled)
 
 
 def worded(course: Course) -> loop.Weights:

@@ -3,7 +3,7 @@
 Letters: B scenes, R rays, S side of the picture in pixels. Anti-aliasing is adaptive: only pixels whose neighbours differ get four further rays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,8 +28,9 @@ class Picture:
 
 
 @torch.no_grad()
-def render(scenes: Sequence[Scene], side: int, device: str = "cpu") -> Picture:
-    world = packed(scenes, device)
+def render(scenes: Sequence[Scene], side: int, device: str = "cpu", restyled: Callable[[World], World] = lambda world: world) -> Picture:
+    """restyled: changes how the scenes look before they are drawn (styles.py)."""
+    world = restyled(packed(scenes, device))
     at = (torch.arange(side, device=device) + 0.5) / side * 2 - 1
     v, u = torch.meshgrid(-at, at, indexing="ij")
     colour, hit = trace(world, u.reshape(1, -1), v.reshape(1, -1))

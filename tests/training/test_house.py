@@ -12,7 +12,7 @@ from tests.test_layers import LAYERS, Import, imports, is_under, parsed, refused
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in (ROOT / "training").rglob("*.py"))
-PACKAGES = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "PIL")
+PACKAGES = ("torch", "diffusers", "peft", "transformers", "tokenizers", "safetensors", "numpy", "PIL")
 README = ROOT / "training" / "README.md"
 
 

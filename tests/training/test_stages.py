@@ -5,11 +5,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from training import data, driver, loop, masks, text
 from training.course import Course
 from training.data import Renders
-from training.judge import ANSWERS, UNASKED, confusion, right, truth
+from training.judge import ANSWERS, UNASKED, Judge, confusion, right, truth
 from training.latents import Latents, spread
 from training.latents import write as write_latents
 from training.loop import Plan
@@ -22,7 +23,9 @@ from training.stages.autoencoder import Autoencoder, psnr, signed, unsigned
 from training.stages.denoiser import Denoiser
 from training.stages.depth import Depth, rank_correlation
 from training.stages.judging import Judging
+from training.stages.styling import Styling, own
 from training.stages.wording import Wording
+from training.styles import STYLES
 from training.train import main, only_one
 from training.workers import Alone
 
@@ -93,6 +96,20 @@ def test_the_denoiser_begins_with_the_words_that_were_learned(latents, tmp_path)
     begin = {name: {key: value + 1 for key, value in network.state_dict().items()} for name, network in denoiser(latents, tmp_path).networks.items()}
     stage = denoiser(latents, tmp_path, begin={name: begin[name] for name in ("text", "reading")})
     assert all(torch.equal(value, begin["text"][key]) for key, value in stage.text.state_dict().items())
+
+
+def test_a_lora_learns_a_style_and_leaves_the_model_as_it_was(latents, tmp_path):
+    parts = denoiser(latents, tmp_path)
+    before = {key: value.clone() for key, value in parts.unet.state_dict().items()}
+    whole = (parts.unet, parts.text, parts.vae, parts.tokenizer, latents.scale, parts.alphas)
+    stage = Styling("midas", STYLES["midas"], *whole, 8, "cpu", Judge(), scenes=16)
+    first, last = losses(stage, tmp_path, 20)
+    assert last < first
+    after = own(stage.unet.state_dict())
+    assert before.keys() == after.keys() and all(torch.equal(after[key], value) for key, value in before.items())
+    saved = load_file(tmp_path / "midas" / "midas.safetensors")
+    assert all(name.startswith("unet.") and ".lora_" in name and tensor.dtype == torch.float16 for name, tensor in saved.items())
+    assert any(tensor.abs().max() > 0 for name, tensor in saved.items() if "lora_B" in name or "lora.up" in name)
 
 
 @pytest.mark.parametrize("all_tasks", [True, False])
@@ -172,14 +189,20 @@ def test_psnr_is_in_decibel():
     assert unsigned(signed(torch.tensor(0.3))) == pytest.approx(0.3)
 
 
-def test_the_mildest_schedule_that_costs_nothing_is_chosen(tmp_path):
-    def told(score):
-        return {"floor": score, "sky": score, "colour": score}
+def told(score, prevails=1.0):
+    return {"floor": score, "sky": score, "colour": score, "colour at 0.75": prevails}
 
+
+def test_the_mildest_schedule_that_costs_nothing_is_chosen(tmp_path):
     assert comparison.best({"usual": told(0.90), "mild": told(0.88), "mildest": told(0.70)}) == "mild"
     figures = {"usual": told(0.5), "mild": told(0.5)}
     comparison.write(tmp_path, figures)
     assert comparison.best(figures) == "mild" and '"schedule": "mild"' in (tmp_path / "chosen.json").read_text()
+
+
+def test_a_schedule_under_which_a_strong_change_is_none_is_not_chosen():
+    assert comparison.best({"usual": told(0.9), "mild": told(0.9), "mildest": told(0.9, prevails=0.2)}) == "mild"
+    assert comparison.best({"usual": told(0.9), "mild": told(0.9, prevails=0.2)}) == "usual"
 
 
 # ---------------------------------------------------------------- the whole
@@ -198,7 +221,7 @@ def test_a_stage_says_what_it_needs(tmp_path):
 @pytest.mark.parametrize("recipe", [CPU, GPU, TINY])
 def test_a_recipe_shares_out_all_the_minutes(recipe):
     assert sum(recipe.minutes[stage] for stage in STAGES if stage != "data") == pytest.approx(1)
-    assert {*recipe.batches} == {*recipe.rates} == {*recipe.minutes}
+    assert {*recipe.batches} == {*recipe.rates} == {"style" if stage in STYLES else stage for stage in recipe.minutes}
 
 
 def test_no_minutes_are_refused(capsys):
