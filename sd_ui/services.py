@@ -59,7 +59,7 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
 
 
 def open_models(settings: Settings) -> ModelIndex:
-    return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS)
+    return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS, PACKAGE / "embedded_loras")
 
 
 def open_blobs(settings: Settings) -> Blobs:

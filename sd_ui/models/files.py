@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sd_ui.models import header
+from sd_ui.models import header, lora_keys, loras
 from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Header, Unreadable
 
@@ -18,9 +18,6 @@ STRANGERS = (  # by a part of some tensor's name; the first that fits counts
     ),
     ("joint_blocks.", "sd3", "is a Stable Diffusion 3 model, which is not supported yet"),
     ("double_blocks.", "flux", "is a Flux model, which is not supported yet"),
-    ("lora_", "", "is a LoRA, which is not supported yet"),
-    (".lora.", "", "is a LoRA, which is not supported yet"),
-    ("hada_w1", "", "is a LoRA (LoHa), which is not supported yet"),
     ("emb_params", "", "is a textual inversion embedding, which is not supported yet"),
     ("control_model.", "", "is a ControlNet, which is not supported yet"),
     ("controlnet_cond_embedding.", "", "is a ControlNet, which is not supported yet"),
@@ -31,11 +28,12 @@ STRANGERS = (  # by a part of some tensor's name; the first that fits counts
 
 def look(path: Path) -> Finding:
     try:
-        return recognised(header.read(path))
+        found = header.read(path)
     except Unreadable as error:
         return faulty(f"the file is {error}")
     except OSError as error:
         return faulty(f"the file cannot be opened: {error.strerror}")
+    return loras.recognised(found) if lora_keys.is_lora(found.tensors) else recognised(found)
 
 
 def recognised(found: Header) -> Finding:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sd_ui.spec.cards import Defaults
+from sd_ui.models.lora_keys import Layer
+from sd_ui.spec.cards import Defaults, LoraFacts
 
 CHECKPOINT, VAE = "checkpoint", "vae"
 MODES_BY_CHANNELS = {  # of the U-Net's input: latents; with a depth plane; with a mask and masked latents
@@ -15,7 +16,10 @@ MODES_BY_CHANNELS = {  # of the U-Net's input: latents; with a depth plane; with
 
 @dataclass(frozen=True)
 class Finding:
-    """fault: why it cannot be used, "" where it can. positions: of the text encoder. tokenizer: the folder with its files."""
+    """fault: why it cannot be used, "" where it can. positions: of the text encoder. tokenizer: the folder with its files.
+
+    layers: that a LoRA changes, with rows and columns of their weights.
+    """
 
     kind: str = CHECKPOINT
     family: str = ""
@@ -24,6 +28,8 @@ class Finding:
     defaults: Defaults = field(default_factory=Defaults)
     positions: int = 77
     tokenizer: Path | None = None
+    lora: LoraFacts | None = None
+    layers: tuple[tuple[Layer, int, int], ...] = ()
 
 
 def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:

@@ -10,9 +10,9 @@ from sd_ui.models import folders
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 DEEPEST = 8
-OWN_NAMESPACE = ("stable-diffusion", "vae", "checkpoints")  # folders of the usual layouts, not part of a model's name
+OWN_NAMESPACE = ("stable-diffusion", "vae", "checkpoints", "lora", "loras", "lycoris")  # folders of the usual layouts, not part of a model's name
 NO_MODELS = (  # those of other programs' folders that hold something else
-    "lora", "loras", "lycoris", "embeddings", "hypernetworks", "controlnet", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer",
+    "embeddings", "hypernetworks", "controlnet", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer",
     "gfpgan", "vae-approx", "deepbooru", "torch_deepdanbooru", "blip", "karlo", "clip", "clip_vision", "upscale_models", "style_models",
 )  # fmt: skip
 OUTSIDE = "is a link that leads out of the models folders; give its folder as a models folder of its own, or copy the file"

@@ -208,7 +208,7 @@ def test_names_are_safe_to_show_and_unique(tmp_path):
 
 
 def test_folders_of_other_programs_that_hold_no_models_are_passed_over(tmp_path):
-    for folder in ("Lora", "ESRGAN", ".hidden"):
+    for folder in ("ControlNet", "ESRGAN", ".hidden"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.safetensors").write_bytes(b"")
     assert list(index(tmp_path).cards()) == ["embedded"]

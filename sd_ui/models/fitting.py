@@ -1,0 +1,55 @@
+"""The layers of a checkpoint that a LoRA may change, with the sizes of their weights: from headers alone."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sd_ui.models import folders, header
+from sd_ui.models.lora_keys import TEXT, TEXT_2, UNET, Layer, text_name, unet_name
+
+Sizes = Mapping[Layer, tuple[int, int]]  # rows and columns of a weight as a matrix: (out, in x kernel)
+PREFIXES = {  # in published files
+    "model.diffusion_model.": UNET, "cond_stage_model.transformer.": TEXT, "cond_stage_model.model.": TEXT,
+    "conditioner.embedders.0.transformer.": TEXT, "conditioner.embedders.1.model.": TEXT_2, "conditioner.embedders.0.model.": TEXT_2,
+}  # fmt: skip
+OPEN_CLIP = {"attn_out_proj": "self_attn_out_proj", "mlp_c_fc": "mlp_fc1", "mlp_c_proj": "mlp_fc2"}
+
+
+def layers_of(path: Path) -> Sizes:
+    """Of a checkpoint: a diffusers folder, or one file as it was published. Raises Unreadable or OSError."""
+    return dict(_of_folder(path) if path.is_dir() else _of_file(path))
+
+
+def _of_folder(path: Path) -> Iterator[tuple[Layer, tuple[int, int]]]:
+    for part in (UNET, TEXT, TEXT_2):
+        if (path / part / folders.CONFIG).is_file():
+            for name, tensor in header.read(folders.weights(path / part)).tensors.items():
+                yield from _layers(part, name, tensor.shape)
+
+
+def _of_file(path: Path) -> Iterator[tuple[Layer, tuple[int, int]]]:
+    for name, tensor in header.read(path).tensors.items():
+        if prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
+            yield from _layers(PREFIXES[prefix], name.removeprefix(prefix), tensor.shape)
+
+
+def _layers(part: str, name: str, shape: tuple[int, ...]) -> Iterator[tuple[Layer, tuple[int, int]]]:
+    if len(shape) < 2:
+        return
+    flat, size = name.removesuffix(".weight").replace(".", "_"), (shape[0], math.prod(shape[1:]))
+    if part == UNET:
+        yield Layer(part, unet_name(flat)), size
+    elif found := re.fullmatch(r"transformer_resblocks_(\d+)_(.+)", flat):
+        yield from _of_open_clip(part, f"encoder_layers_{found[1]}_", found[2], size)
+    else:
+        yield Layer(part, text_name(flat)), size
+
+
+def _of_open_clip(part: str, layer: str, inner: str, size: tuple[int, int]) -> Iterator[tuple[Layer, tuple[int, int]]]:
+    """OpenCLIP keeps query, key and value in one matrix."""
+    if inner == "attn_in_proj_weight":
+        for which in "qkv":
+            yield Layer(part, f"{layer}self_attn_{which}_proj"), (size[0] // 3, size[1])
+    else:
+        yield Layer(part, layer + OPEN_CLIP.get(inner, inner)), size

@@ -1,0 +1,179 @@
+"""Recognises a LoRA by its header: what it changes and how, which family it is for, and which words its training pictures were described with."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sd_ui.models import lora_keys
+from sd_ui.models.finding import Finding, faulty
+from sd_ui.models.header import Header, Unreadable
+from sd_ui.models.lora_keys import TEXT, TEXT_2, UNET, Layer
+from sd_ui.spec.cards import LORA, LoraFacts
+
+Layers: TypeAlias = tuple[tuple[Layer, int, int], ...]  # layer, rows and columns of its weight as a matrix: (out, in x kernel)
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by role
+
+FAMILY_OF_WIDTH = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}  # of the text that the U-Net looks at
+FAMILIES = {  # by what the metadata's words for the model begin with; the longer ones first
+    "stable-diffusion-xl": "sdxl", "stable-diffusion-v2": "sd2", "stable-diffusion-v1": "sd1", "sdxl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1",
+    "sd_1.": "sd1",
+}  # fmt: skip
+TITLES = {
+    "sd1": "Stable Diffusion 1.x",
+    "sd2": "Stable Diffusion 2.x",
+    "sdxl": "Stable Diffusion XL",
+    "sdxl-refiner": "Stable Diffusion XL's refiner",
+}
+PREVIEWS = (".preview.png", ".png", ".preview.jpg", ".jpg", ".jpeg", ".webp")  # as the other programs put them beside a file
+MOST_WORDS, LONGEST_WORD = 12, 80
+
+
+def recognised(found: Header) -> Finding:
+    """Of a file that `lora_keys.is_lora` takes for one."""
+    try:
+        layers = layers_of(found)
+    except Unreadable as error:
+        return faulty(f"is {error}", kind=LORA)
+    facts = LoraFacts(_method(found), _rank(found), _text(found.metadata, "ss_output_name"), triggers(found.metadata))
+    return Finding(LORA, family_of(layers, found.metadata), lora=facts, layers=layers)
+
+
+def layers_of(found: Header) -> Layers:
+    """Raises Unreadable for what is incomplete, not understood or not supported."""
+    shapes = {layer: {role: found.shape(name) for role, name in names.items()} for layer, names in lora_keys.grouped(found.tensors).items()}
+    return _shared(tuple(sorted((layer, *size_of(layer, roles)) for layer, roles in shapes.items())))
+
+
+def size_of(layer: Layer, roles: Shapes) -> tuple[int, int]:
+    """Rows and columns of the weight that these tensors change. Raises Unreadable where they do not go together."""
+    try:
+        if "up" in roles or "down" in roles:
+            return _low_rank(roles)
+        if "hada_w1_a" in roles:
+            return _hadamard(roles)
+        if "lokr_w1" in roles or "lokr_w1_a" in roles:
+            return _kronecker(roles)
+    except (KeyError, IndexError, ValueError):
+        pass
+    raise Unreadable(f"a damaged LoRA: its tensors for {layer.name[:80]} do not go together ({', '.join(sorted(roles))})")
+
+
+def preview_beside(path: Path) -> Path | None:
+    return next((picture for end in PREVIEWS if (picture := path.with_name(path.stem + end)).is_file()), None)
+
+
+# ---------------------------------------------------------------- sizes
+def _low_rank(roles: Shapes) -> tuple[int, int]:
+    """up (out, r), down (r, in), for convolutions with their kernels; mid (r, r, k, k) where the kernel stands apart."""
+    up, down, mid = roles["up"], roles["down"], roles.get("mid", ())
+    if math.prod(up[2:]) != 1 or up[1] != (mid[0] if mid else down[0]) or (mid and mid[1] != down[0]):
+        raise ValueError
+    return up[0], math.prod(down[1:]) * math.prod(mid[2:])
+
+
+def _hadamard(roles: Shapes) -> tuple[int, int]:
+    """w_a (out, r), w_b (r, in x kernel); with a core t (r, r, k, k): w_a (r, out), w_b (r, in)."""
+    sizes = {_factored(roles, f"hada_w{i}_a", f"hada_w{i}_b", f"hada_t{i}") for i in (1, 2)}
+    (size,) = sizes
+    return size
+
+
+def _kronecker(roles: Shapes) -> tuple[int, int]:
+    """Both factors whole, or as products; the second may have the kernel."""
+    sizes = []
+    for i, core in ((1, ""), (2, "lokr_t2")):
+        whole = roles.get(f"lokr_w{i}")
+        sizes.append((whole[0], math.prod(whole[1:])) if whole else _factored(roles, f"lokr_w{i}_a", f"lokr_w{i}_b", core))
+    return sizes[0][0] * sizes[1][0], sizes[0][1] * sizes[1][1]
+
+
+def _factored(roles: Shapes, a: str, b: str, core: str) -> tuple[int, int]:
+    (first, second), (inner, *rest) = roles[a], roles[b]
+    if core in roles:
+        t = roles[core]
+        if len(t) < 2 or t[:2] != (first, inner):
+            raise ValueError
+        return second, math.prod(rest) * math.prod(t[2:])
+    if second != inner:
+        raise ValueError
+    return first, math.prod(rest)
+
+
+# ---------------------------------------------------------------- what is said about it
+def family_of(layers: Layers, metadata: Mapping[str, Any]) -> str:
+    """By its tensors where they tell, else by what its metadata says; "" where neither does."""
+    seen = {width for layer, _, width in layers if layer.part == UNET and layer.name.endswith(("attn2_to_k", "attn2_to_v"))}
+    if len(seen) == 1:
+        return FAMILY_OF_WIDTH.get(seen.pop(), "")
+    if any(layer.part == TEXT_2 for layer, _, _ in layers):
+        return "sdxl"
+    said = (_text(metadata, "modelspec.architecture") or _text(metadata, "ss_base_model_version")).lower()
+    told = next((family for start, family in FAMILIES.items() if said.startswith(start)), "")
+    texts = {width for layer, _, width in layers if layer.part == TEXT and layer.name.endswith("_q_proj")}
+    return told or (FAMILY_OF_WIDTH.get(texts.pop(), "") if len(texts) == 1 else "")
+
+
+def triggers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words that its maker names, else the most frequent ones of the descriptions of its training pictures."""
+    named = [word.strip() for word in _text(metadata, "modelspec.trigger_phrase").split(",")]
+    words = [word for word in named if word] or [word for word, _ in _counted(metadata).most_common(MOST_WORDS)]
+    return tuple(word for word in words if len(word) <= LONGEST_WORD and word.isprintable())[:MOST_WORDS]
+
+
+def _counted(metadata: Mapping[str, Any]) -> "Counter[str]":
+    """kohya's {folder of pictures: {word: how often}}."""
+    try:
+        folders = json.loads(_text(metadata, "ss_tag_frequency") or "{}")
+    except (ValueError, RecursionError):
+        return Counter()
+    counted: Counter[str] = Counter()
+    for words in folders.values() if isinstance(folders, dict) else ():
+        for word, count in words.items() if isinstance(words, dict) else ():
+            counted[word.strip()] += count if type(count) is int and 0 < count < 2**31 else 0
+    del counted[""]
+    return counted
+
+
+def _method(found: Header) -> str:
+    names = found.tensors
+    kinds = [kind for kind, mark in (("LoHa", "hada_"), ("LoKr", "lokr_")) if any(mark in name for name in names)]
+    low_rank = [tensor.shape for name, tensor in names.items() if lora_keys.read(name)[1] == "down"]
+    if low_rank:
+        kinds.insert(0, "LoCon" if any(math.prod(shape[2:]) > 1 for shape in low_rank) else "LoRA")
+    weighed = " with DoRA" if any(lora_keys.read(name)[1] == "magnitude" for name in names) else ""
+    return " and ".join(kinds) + weighed
+
+
+def _rank(found: Header) -> int:
+    """The largest of any layer; 0 where its matrices are whole."""
+    inner = ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
+    return max((tensor.shape[0] for name, tensor in found.tensors.items() if tensor.shape and lora_keys.read(name)[1] in inner), default=0)
+
+
+def _text(metadata: Mapping[str, Any], name: str) -> str:
+    value = metadata.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=1024)
+def _shared(layers: Layers) -> Layers:
+    """One object for all that are equal: thousands of LoRAs change the same few sets of layers."""
+    return layers
+
+
+# ---------------------------------------------------------------- whether it fits
+def misfit(layers: Iterable[tuple[Layer, int, int]], model: Mapping[Layer, tuple[int, int]]) -> str:
+    """Why a LoRA cannot be worn by a model of these layers, in words; "" where it can.
+
+    A first convolution may have more inputs than the LoRA knows: depth and masks come after the latents.
+    """
+    for layer, rows, columns in layers:
+        if layer not in model:
+            return f"it changes {layer.name}, which the model does not have"
+        if model[layer] != (rows, columns) and not (layer.name == "conv_in" and model[layer][0] == rows and model[layer][1] > columns):
+            return f"it was made for a {layer.name} of {rows}x{columns}, the model's is {model[layer][0]}x{model[layer][1]}"
+    return ""
