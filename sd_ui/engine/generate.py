@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import sd_ui
 from sd_ui.engine import depth, start
 from sd_ui.engine.driver import Course, Driver
+from sd_ui.engine.family import Conditioning
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.run import Clock, Inputs, Run, drawn
-from sd_ui.engine.text import Conditioning, TextEncoder
+from sd_ui.engine.text import TextEncoder
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Event, Loading, Mapped

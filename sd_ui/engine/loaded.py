@@ -2,13 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
+from transformers import BaseImageProcessor, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
 from sd_ui.engine.device import Place
+from sd_ui.engine.family import Family, TextPart
 from sd_ui.spec.cards import ModelCard
+
+Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the files of a model hold; the names mean what they mean in Loaded."""
+
+    family: Family
+    unet: UNet2DConditionModel
+    vae: Vae
+    texts: tuple[TextPart, ...]
+    scheduler_config: Mapping[str, Any]
+    depth_unet: UNet2DConditionModel | None = None
+    inpaint_unet: UNet2DConditionModel | None = None
+    depth_estimator: PreTrainedModel | None = None
+    depth_processor: BaseImageProcessor | None = None
 
 
 @dataclass(frozen=True)
@@ -25,9 +43,8 @@ class Loaded:
     card: ModelCard
     vae_card: ModelCard | None
     unet: UNet2DConditionModel
-    vae: AutoencoderKL | AutoencoderTiny
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
+    vae: Vae
+    texts: tuple[TextPart, ...]
     scheduler_config: Mapping[str, Any]
     depth_unet: UNet2DConditionModel | None
     inpaint_unet: UNet2DConditionModel | None
@@ -37,3 +54,14 @@ class Loaded:
     attention: str
     model_hash: str
     vae_hash: str
+    family: Family
+
+    @property
+    def text_encoder(self) -> CLIPTextModel | CLIPTextModelWithProjection:
+        """The first, which most families have alone."""
+        return self.texts[0].encoder
+
+    @property
+    def tokenizer(self) -> CLIPTokenizer:
+        """The first; where there are more, they cut texts alike."""
+        return self.texts[0].tokenizer

@@ -2,17 +2,20 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from accelerate import init_empty_weights
+from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import CLIPTextConfig
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sd_ui.engine.device import Place
-from sd_ui.models import header
+from sd_ui.engine.family import Family
+from sd_ui.models import header, tokens
 from sd_ui.spec.errors import BadRequest
 
 Weights = Mapping[str, Tensor]
@@ -21,6 +24,7 @@ CLIP_FACTS = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "hidden_act",
     "layer_norm_eps", "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
 )  # fmt: skip
+PROJECTION = "text_projection.weight"
 OLD_VAE_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 
@@ -70,14 +74,41 @@ def facts(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in known and name != "kwargs"}
 
 
-def clip_config(config: Mapping[str, Any]) -> CLIPTextConfig:
-    return CLIPTextConfig(**{name: config[name] for name in CLIP_FACTS if name in config})
+def unet(config: Mapping[str, Any], weights: Weights, place: Place) -> UNet2DConditionModel:
+    return built("the U-Net", lambda: UNet2DConditionModel(**facts(UNet2DConditionModel, config)), weights, place)
 
 
-def clip_weights(weights: Weights) -> dict[str, Tensor]:
+def text_encoder(config: Mapping[str, Any], weights: Weights, place: Place, projected: bool = False) -> CLIPTextModel | CLIPTextModelWithProjection:
+    """projected: with the layer that says the text as a whole."""
+    told = {name: config[name] for name in CLIP_FACTS if name in config}
+    named = clip_names(weights)
+    if projected:
+        named = {name if name == PROJECTION else "text_model." + name: tensor for name, tensor in named.items()}
+        return built("the second text encoder", lambda: CLIPTextModelWithProjection(CLIPTextConfig(**told)), named, place)
+    named.pop(PROJECTION, None)
+    return built("the text encoder", lambda: CLIPTextModel(CLIPTextConfig(**told)), named, place)
+
+
+def clip_names(weights: Weights) -> dict[str, Tensor]:
     """As the present CLIPTextModel names them; a table of positions that older files carry is computed there."""
     named = {name.removeprefix("text_model."): tensor for name, tensor in weights.items()}
-    return {name: tensor for name, tensor in named.items() if not name.endswith("position_ids") and name != "text_projection.weight"}
+    return {name: tensor for name, tensor in named.items() if not name.endswith("position_ids")}
+
+
+def tokenizer(folder: Path, encoder: CLIPTextModel | CLIPTextModelWithProjection, pad: str = "") -> CLIPTokenizer:
+    """pad: the token that fills a chunk; "", or one that is not known: the end of text."""
+    vocabulary, merges = tokens.vocabulary(folder)
+    known = encoder.config.vocab_size
+    if max(vocabulary.values()) >= known:
+        raise unfit("the text encoder", f"it knows {known} tokens, the tokenizer has {len(vocabulary)}")
+    pad = pad if pad in vocabulary else tokens.END
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=encoder.config.max_position_embeddings)
+
+
+def vae_place(place: Place, family: Family, config: Mapping[str, Any]) -> Place:
+    """SDXL's VAE overflows in float16, and its config says so. Those of the older families say it too, though it is not true of them."""
+    forced = family.name.startswith("sdxl") and config.get("force_upcast", True)
+    return replace(place, dtype=torch.float32) if forced and place.dtype == torch.float16 else place
 
 
 def vae_weights(weights: Weights) -> dict[str, Tensor]:

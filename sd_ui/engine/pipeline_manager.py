@@ -157,7 +157,8 @@ def _stamps(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
 
 
 def _modules(loaded: Loaded) -> Iterator[nn.Module]:
-    parts = (loaded.unet, loaded.vae, loaded.text_encoder, loaded.depth_unet, loaded.inpaint_unet, loaded.depth_estimator)
+    texts = (part.encoder for part in loaded.texts)
+    parts = (loaded.unet, loaded.vae, *texts, loaded.depth_unet, loaded.inpaint_unet, loaded.depth_estimator)
     return (part for part in parts if part is not None)
 
 

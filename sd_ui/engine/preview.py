@@ -11,8 +11,6 @@ from torch.nn.functional import interpolate
 
 from sd_ui.engine.loaded import Loaded
 
-# Latent channel -> red, green, blue of SD 1.x and 2.x, found by keturn by least squares over decoded pictures (2022, published as figures).
-SD_FACTORS = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
 QUALITY = 80
 CELLS = {"cpu": 16}  # longest side of what a tiny decoder gets: on a CPU it takes as long as half a step of a small model there
 MANY_CELLS = 64
@@ -23,8 +21,9 @@ def previewer(loaded: Loaded) -> Callable[[Tensor], bytes]:
     if isinstance(loaded.vae, AutoencoderTiny):
         vae, cells = loaded.vae, CELLS.get(loaded.place.device.type, MANY_CELLS)
         return lambda latents: jpeg(vae.decode(shrunk(latents, cells).to(vae.dtype) / vae.config.scaling_factor).sample[0].float())
-    factors = torch.tensor(SD_FACTORS)
-    return lambda latents: jpeg(torch.einsum("chw,cr->rhw", latents[0].float().cpu(), factors))
+    *factors, constant = torch.tensor(loaded.family.rgb)
+    matrix, added = torch.stack(factors), constant[:, None, None]
+    return lambda latents: jpeg(torch.einsum("chw,cr->rhw", latents[0].float().cpu(), matrix) + added)
 
 
 def shrunk(latents: Tensor, cells: int) -> Tensor:

@@ -13,14 +13,13 @@ import sd_ui
 from sd_ui.engine import pixels, start, text
 from sd_ui.engine.denoise import Ask, Predict, Prediction, Sampling, Step
 from sd_ui.engine.driver import Course, Question
-from sd_ui.engine.families import sd
+from sd_ui.engine.family import Conditioning
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.noise import latent_noise, randomness
 from sd_ui.engine.preview import previewer
 from sd_ui.engine.samplers import table
 from sd_ui.engine.samplers.adapter import SchedulerPlan
 from sd_ui.engine.start import Scene
-from sd_ui.engine.text import Conditioning
 from sd_ui.imaging import files, ops
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.spec.delivery import Delivery
@@ -108,7 +107,8 @@ class Run:
 
     def predict(self) -> Predict:
         unet = self.scene.unet or self.loaded.unet
-        return sd.predict(unet, self.text, self.request.sampling.cfg_scale, self.scene.channels)
+        size = self.request.width, self.request.height
+        return self.loaded.family.predict(unet, self.text, self.request.sampling.cfg_scale, self.scene.channels, size)
 
     def told(self, sampling: Sampling, predict: Predict, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """The sampler's questions go to the driver, its steps become events."""

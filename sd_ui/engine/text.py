@@ -5,41 +5,30 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
 
+from sd_ui.engine.family import Conditioning, Embedding, TextPart
 from sd_ui.engine.guidance import needs_uncond
 from sd_ui.engine.loaded import Loaded
 
 REMEMBERED = 64
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """cond, uncond: (1, 77 x chunks, width) on the model's device; uncond is None where guidance is off."""
-
-    cond: Tensor
-    uncond: Tensor | None
-
-    @property
-    def rows(self) -> Tensor:
-        """As the model is called: unconditional first, as in diffusers' pipelines."""
-        return self.cond if self.uncond is None else torch.cat([self.uncond, self.cond])
-
-
 @dataclass
 class TextEncoder:
     """Remembers the embeddings of recent texts for as long as their model lives. Used by the engine's thread alone."""
 
-    _known: "WeakKeyDictionary[Any, dict[tuple[str, int, int], Tensor]]" = field(default_factory=WeakKeyDictionary)
+    _known: "WeakKeyDictionary[Any, dict[tuple[str, int, int], Embedding]]" = field(default_factory=WeakKeyDictionary)
 
     def encode(self, loaded: Loaded, prompt: str, negative: str, clip_skip: int, cfg_scale: float) -> Conditioning:
         """Both texts get the same number of chunks, since the model is called with both at once."""
         texts = [prompt, negative] if needs_uncond(cfg_scale) else [prompt]
         chunks = max(len(chunked(loaded.tokenizer, text)) for text in texts)
         cond, *uncond = [self._embedding(loaded, text, clip_skip, chunks) for text in texts]
+        if uncond and not negative and loaded.family.zero_when_empty:
+            return Conditioning(cond, cond.zeros)
         return Conditioning(cond, uncond[0] if uncond else None)
 
-    def _embedding(self, loaded: Loaded, text: str, clip_skip: int, chunks: int) -> Tensor:
+    def _embedding(self, loaded: Loaded, text: str, clip_skip: int, chunks: int) -> Embedding:
         known = self._known.setdefault(loaded.text_encoder, {})
         key = (text, clip_skip, chunks)
         if key not in known:
@@ -56,17 +45,18 @@ def chunked(tokenizer: Any, text: str) -> list[list[int]]:
     return [ids[i : i + room] for i in range(0, len(ids), room)] or [[]]
 
 
-def embedding(loaded: Loaded, text: str, clip_skip: int, chunks: int) -> Tensor:
-    """(1, chunks x 77, width). clip_skip n takes the hidden state of the n-th last layer, then the final norm.
+def embedding(loaded: Loaded, text: str, clip_skip: int, chunks: int) -> Embedding:
+    """tokens: (1, chunks x 77, width), of several text encoders side by side; pooled: what the last of them says of the whole."""
+    read = [_read(loaded, part, text, clip_skip, chunks) for part in loaded.texts]
+    return Embedding(torch.cat([said.tokens for said in read], dim=-1), read[-1].pooled)
 
-    Written out here because diffusers' own clip_skip fails with the present CLIPTextModel of transformers.
-    """
-    encoder, tokenizer = loaded.text_encoder, loaded.tokenizer
-    pieces = chunked(tokenizer, text)
+
+def _read(loaded: Loaded, part: TextPart, text: str, clip_skip: int, chunks: int) -> Embedding:
+    pieces = chunked(part.tokenizer, text)
     pieces += [[]] * (chunks - len(pieces))
-    ids = torch.tensor([padded(tokenizer, piece) for piece in pieces], device=encoder.device)
-    hidden = encoder(ids, output_hidden_states=True).hidden_states[-min(clip_skip, layers(loaded))]
-    return encoder.final_layer_norm(hidden).reshape(1, -1, hidden.shape[-1])
+    ids = torch.tensor([padded(part.tokenizer, piece) for piece in pieces], device=part.encoder.device)
+    said = loaded.family.read(part, ids, clip_skip)
+    return Embedding(said.tokens.reshape(1, -1, said.tokens.shape[-1]), said.pooled)
 
 
 def padded(tokenizer: Any, piece: list[int]) -> list[int]:
@@ -75,5 +65,5 @@ def padded(tokenizer: Any, piece: list[int]) -> list[int]:
 
 
 def layers(loaded: Loaded) -> int:
-    count: int = loaded.text_encoder.config.num_hidden_layers
-    return count
+    """What clip skip can count back."""
+    return min(part.encoder.config.num_hidden_layers for part in loaded.texts)

@@ -12,6 +12,7 @@ MODES_BY_CHANNELS = {  # of the U-Net's input: latents; with a depth plane; with
     5: ("depth2img",),
     9: ("inpaint",),
 }
+REFINER_MODES = ("img2img", "inpaint")  # it was trained for the last fifth of the way only
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Finding:
     """fault: why it cannot be used, "" where it can. positions: of the text encoder. tokenizer: the folder with its files.
 
     layers: that a LoRA changes, with rows and columns of their weights.
+
+    prediction: what the U-Net was trained to predict, where one file's header, surroundings or name tell; "" where they do not.
     """
 
     kind: str = CHECKPOINT
@@ -30,6 +33,7 @@ class Finding:
     tokenizer: Path | None = None
     lora: LoraFacts | None = None
     layers: tuple[tuple[Layer, int, int], ...] = ()
+    prediction: str = ""
 
 
 def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sd_ui.models import header
-from sd_ui.models.finding import VAE, Finding, faulty, with_channels
+from sd_ui.models.finding import REFINER_MODES, VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.cards import Defaults
 
@@ -14,19 +14,25 @@ INDEX, CONFIG = "model_index.json", "config.json"
 DEPTH_PLANES, INPAINT_PLANES = "conv_in_depth.safetensors", "conv_in_inpaint.safetensors"  # first convolutions beside the plain U-Net's weights
 LONGEST = 4 * 2**20  # bytes of a config
 MODEL_WEIGHTS = ("diffusion_pytorch_model", "model")
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionDepth2ImgPipeline")
+PIPELINES = tuple(f"StableDiffusion{kind}Pipeline" for kind in ("", "Img2Img", "Inpaint", "Depth2Img", "XL", "XLImg2Img", "XLInpaint"))
+TEXT, SECOND_TEXT = "text_encoder", "text_encoder_2"
+TOKENIZERS = {TEXT: "tokenizer", SECOND_TEXT: "tokenizer_2"}
 CLASSES = {  # the only ones that are ever built
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderTiny"),
     "text_encoder": ("CLIPTextModel",),
+    "text_encoder_2": ("CLIPTextModelWithProjection",),
     "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "depth_estimator": ("DPTForDepthEstimation", "GLPNForDepthEstimation"),
 }
 PARTS = {
     "unet": "the U-Net", "vae": "the VAE", "text_encoder": "the text encoder", "tokenizer": "the tokenizer", "scheduler": "the scheduler",
-    "depth_estimator": "the depth estimator",
+    "depth_estimator": "the depth estimator", "text_encoder_2": "the second text encoder", "tokenizer_2": "the second tokenizer",
 }  # fmt: skip
 UNSUPPORTED = {"StableDiffusionXL": "sdxl", "StableDiffusion3": "sd3", "Flux": "flux"}
+SIDES = {"sdxl": 128, "sdxl-refiner": 128}  # cells of latents where the config does not say; 64 for the others
+XL_SCALE = 0.13025  # by which the VAE of Stable Diffusion XL scales its latents; that of the older ones by 0.18215
 
 
 def is_model(path: Path) -> bool:
@@ -77,7 +83,7 @@ def used(path: Path) -> list[Path]:
     """The weights that are loaded of a model: the file itself, or those of a folder's parts; not its safety checker, not a second precision."""
     if not path.is_dir():
         return [path]
-    found = [weights(path)] if is_vae(path) else [weights(path / part) for part in ("unet", "vae", "text_encoder")]
+    found = [weights(path)] if is_vae(path) else [weights(path / part) for part in ("unet", "vae", *(text for text, _ in texts(path)))]
     extra = [path / "unet" / planes for planes in (DEPTH_PLANES, INPAINT_PLANES)] + (
         [weights(path / "depth_estimator")] if (path / "depth_estimator" / CONFIG).is_file() else []
     )
@@ -88,16 +94,36 @@ def tokenizer_file(folder: Path) -> bool:
     return (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
 
 
+def family(path: Path) -> str:
+    """Told by what the U-Net reads: the width of the text, and whether it is told sizes too. The refiner brings no first text encoder."""
+    unet = config(path / "unet" / CONFIG)
+    if unet.get("addition_embed_type") == "text_time":
+        return "sdxl-refiner" if _index(path).get(TEXT) == [None, None] else "sdxl"
+    return "sd2" if unet.get("cross_attention_dim") == 1024 else "sd1"
+
+
+def texts(path: Path) -> list[tuple[str, str]]:
+    """The folders of its text encoders and of their tokenizers, in the order in which the U-Net reads them."""
+    parts = {"sdxl": (TEXT, SECOND_TEXT), "sdxl-refiner": (SECOND_TEXT,)}.get(family(path), (TEXT,))
+    return [(part, TOKENIZERS[part]) for part in parts]
+
+
+def _index(path: Path) -> dict[str, Any]:
+    return config(path / INDEX) if (path / INDEX).is_file() else {}
+
+
 def _checkpoint(path: Path) -> Finding:
-    index = config(path / INDEX) if (path / INDEX).is_file() else {}
+    index = _index(path)
     if stranger := _stranger(index):
         return stranger
-    for part in ("unet", "vae", "text_encoder"):
+    _check_part(path, "unet", index)
+    for part in ("vae", *(text for text, _ in texts(path))):
         _check_part(path, part, index)
-    if not tokenizer_file(path / "tokenizer"):
-        return faulty("the tokenizer is missing (tokenizer/vocab.json and merges.txt)", "sd1")
+    for _, tokenizer in texts(path):
+        if not tokenizer_file(path / tokenizer):
+            return faulty(f"{PARTS[tokenizer]} is missing ({tokenizer}/vocab.json and merges.txt)", family(path))
     if not (path / "scheduler" / "scheduler_config.json").is_file():
-        return faulty("the scheduler is missing (scheduler/scheduler_config.json)", "sd1")
+        return faulty("the scheduler is missing (scheduler/scheduler_config.json)", family(path))
     return _described(path)
 
 
@@ -133,16 +159,20 @@ def _check_weights(file: Path, part: str) -> None:
 
 
 def _described(path: Path) -> Finding:
-    unet, text = config(path / "unet" / CONFIG), config(path / "text_encoder" / CONFIG)
-    family = "sd2" if unet.get("cross_attention_dim") == 1024 else "sd1"
-    side = _whole(unet.get("sample_size"), 64) * 8
+    unet, (text, tokenizer) = config(path / "unet" / CONFIG), texts(path)[0]
+    known = family(path)
+    if unet.get("time_cond_proj_dim") is not None:
+        return faulty("is a latent consistency model whose U-Net is told the CFG scale, which is not supported yet", known)
+    side = _whole(unet.get("sample_size"), SIDES.get(known, 64)) * 8
     finding = Finding(
-        family=family,
+        family=known,
         defaults=Defaults(width=side, height=side),
-        positions=_whole(text.get("max_position_embeddings"), 77),
-        tokenizer=path / "tokenizer",
+        positions=_whole(config(path / text / CONFIG).get("max_position_embeddings"), 77),
+        tokenizer=path / tokenizer,
     )
     finding = with_channels(finding, _whole(unet.get("in_channels"), 4))
+    if known == "sdxl-refiner" and not finding.fault:
+        return replace(finding, modes=REFINER_MODES)
     if (path / "unet" / INPAINT_PLANES).is_file():
         _check_weights(path / "unet" / INPAINT_PLANES, "the inpainting planes")
     if (path / "unet" / DEPTH_PLANES).is_file() and not finding.fault:
@@ -156,9 +186,9 @@ def _vae(path: Path) -> Finding:
     if said.get("_class_name") not in CLASSES["vae"]:
         return faulty(f"is a {said.get('_class_name')}, which is not supported", kind=VAE)
     if said.get("latent_channels", 4) != 4:
-        return faulty(f"is a VAE for latents of {said['latent_channels']} channels; Stable Diffusion 1.x has 4", kind=VAE)
+        return faulty(f"is a VAE for latents of {said['latent_channels']} channels; Stable Diffusion 1.x, 2.x and XL have 4", kind=VAE)
     _check_weights(weights(path), PARTS["vae"])
-    return Finding(VAE, "sd1")
+    return Finding(VAE, "sdxl" if said.get("scaling_factor") == XL_SCALE else "sd1")
 
 
 def _whole(value: Any, otherwise: int) -> int:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sd_ui.models import folders
 from sd_ui.models.header import Unreadable
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CLIP_L = Path(__file__).parent.parent / "engine" / "configs" / "clip_l_tokenizer"
+CONFIG = "tokenizer_config.json"
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -30,6 +32,15 @@ def count(tokenizer: "Tokenizer", text: str, positions: int) -> TokenCount:
     used = len(tokenizer.encode(text, add_special_tokens=False).ids)
     chunks = max(1, -(-used // size))
     return TokenCount(used, chunks * size, chunks)
+
+
+def pad(folder: Path) -> str:
+    """What fills a chunk, as the tokenizer's config says; "" where it says nothing. Stable Diffusion 2 and XL say "!", and write it either way."""
+    if not (folder / CONFIG).is_file():
+        return ""
+    said = folders.config(folder / CONFIG).get("pad_token")
+    said = said.get("content") if isinstance(said, dict) else said
+    return said if isinstance(said, str) else ""
 
 
 def vocabulary(folder: Path) -> tuple[dict[str, int], Any]:

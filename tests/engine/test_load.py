@@ -12,13 +12,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from sd_ui.engine import load as loading
 from sd_ui.engine.device import choose
 from sd_ui.engine.load import load, with_vae
 from sd_ui.engine.loaded import Loaded
 from sd_ui.models import tokens
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.index import ModelIndex
+from sd_ui.models.published import CONFIGS
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
 from tests.checkpoints import TEXT_WIDTH, WIDTHS, original_tensors, tiny_folder, tiny_parts, tiny_single_file, tiny_vae_file
@@ -117,7 +117,7 @@ def bundled_configs_with_tiny_widths(folder: Path) -> Path:
     }
     for part, change in changes.items():
         (folder / part).mkdir(parents=True)
-        config = json.loads((loading.CONFIGS / part / "config.json").read_text())
+        config = json.loads((CONFIGS / "sd15" / part / "config.json").read_text())
         (folder / part / "config.json").write_text(json.dumps(config | change))
     tiny_folder(folder / "whole")
     for part in ("scheduler", "model_index.json"):

@@ -11,6 +11,7 @@ from PIL import Image
 from sd_ui.engine import depth, pixels, start, text
 from sd_ui.engine.denoise import Prediction, Step, answered, fast_forward
 from sd_ui.engine.families import sd
+from sd_ui.engine.family import TextPart
 from sd_ui.engine.guidance import guided
 from sd_ui.engine.noise import latent_noise, randomness
 from sd_ui.engine.run import Inputs
@@ -119,13 +120,13 @@ def test_cfg_0_ignores_the_prompt_and_the_negative_prompt_counts_elsewhere():
 # ---------------------------------------------------------------- text
 def test_a_prompt_is_77_tokens_times_the_width():
     model = loaded()
-    assert text.embedding(model, "a photo of a red cat", 1, 1).shape == (1, 77, model.text_encoder.config.hidden_size)
+    assert text.embedding(model, "a photo of a red cat", 1, 1).tokens.shape == (1, 77, model.text_encoder.config.hidden_size)
 
 
 def test_clip_skip_1_is_the_encoders_own_output():
     model = loaded()
     ids = model.tokenizer("a red cat", padding="max_length", max_length=77, return_tensors="pt").input_ids
-    assert torch.equal(text.embedding(model, "a red cat", 1, 1), model.text_encoder(ids).last_hidden_state)
+    assert torch.equal(text.embedding(model, "a red cat", 1, 1).tokens, model.text_encoder(ids).last_hidden_state)
 
 
 @pytest.mark.parametrize("skip", [1, 2, 3])
@@ -135,7 +136,7 @@ def test_clip_skip_n_takes_the_nth_last_layer(skip):
     encoder = model.text_encoder
     layers = encoder.encoder.layers
     ids = model.tokenizer("a red cat", padding="max_length", max_length=77, return_tensors="pt").input_ids
-    want = text.embedding(model, "a red cat", skip, 1)
+    want = text.embedding(model, "a red cat", skip, 1).tokens
     encoder.encoder.layers = layers[: len(layers) - (skip - 1)]
     try:
         assert torch.equal(encoder(ids).last_hidden_state, want)
@@ -151,9 +152,9 @@ def test_more_clip_skip_than_layers_is_said():
 def test_a_long_prompt_is_cut_into_chunks_and_the_negative_keeps_up():
     model = loaded()
     words = text.TextEncoder().encode(model, "cat " * 100, "dog", 1, 4.0)
-    assert words.cond.shape == words.uncond.shape == (1, 154, 32)
-    assert torch.equal(words.cond[:, :77], text.embedding(model, "cat " * 75, 1, 1))
-    assert torch.equal(words.uncond[:, 77:], text.embedding(model, "", 1, 1))
+    assert words.cond.tokens.shape == words.uncond.tokens.shape == (1, 154, 32)
+    assert torch.equal(words.cond.tokens[:, :77], text.embedding(model, "cat " * 75, 1, 1).tokens)
+    assert torch.equal(words.uncond.tokens[:, 77:], text.embedding(model, "", 1, 1).tokens)
 
 
 def test_an_embedding_is_computed_once():
@@ -420,7 +421,7 @@ def test_half_precision_is_about_the_same_picture(source):
     request = replace(BASE, source=source)
     half = copy.deepcopy([loaded().unet, loaded().vae, loaded().text_encoder])
     unet, vae, text_encoder = (part.bfloat16() for part in half)
-    model = replace(loaded(), unet=unet, vae=vae, text_encoder=text_encoder, place=replace(CPU, dtype=torch.bfloat16))
+    model = replace(loaded(), unet=unet, vae=vae, texts=(TextPart(text_encoder, loaded().tokenizer),), place=replace(CPU, dtype=torch.bfloat16))
     inputs = Inputs() if source is None else INPUTS
     ours, exact = latents_of(run_of(model, request, inputs)), latents_of(run_of(loaded(), request, inputs))
     assert ours.dtype == torch.float32 and (ours - exact).abs().mean() < 0.1 * exact.std()

@@ -16,6 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from sd_ui.engine.denoise import Prediction
 from sd_ui.engine.device import Place
 from sd_ui.engine.driver import Question
+from sd_ui.engine.families.table import FAMILIES
+from sd_ui.engine.family import TextPart
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.run import Clock, Inputs, Run
 from sd_ui.engine.text import TextEncoder
@@ -45,8 +47,7 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
         kind = diffusers.AutoencoderTiny if vae == "tiny" else diffusers.AutoencoderKL
         parts = {
             "vae": kind.from_pretrained(folder / "vae").eval(),
-            "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder").eval(),
-            "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+            "texts": (TextPart(CLIPTextModel.from_pretrained(folder / "text_encoder").eval(), CLIPTokenizer.from_pretrained(folder / "tokenizer")),),
         }
         facts = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     facts = {k: facts[k] for k in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")}
@@ -58,8 +59,9 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
         "depth_processor": None,
     }
     return Loaded(
-        card=card, vae_card=None, unet=unet, scheduler_config=facts, place=CPU, attention="sdpa", model_hash="", vae_hash="", **parts, **depth
-    )
+        card=card, vae_card=None, unet=unet, scheduler_config=facts, place=CPU, attention="sdpa", model_hash="", vae_hash="",
+        family=FAMILIES["sd1"], **parts, **depth
+    )  # fmt: skip
 
 
 def run_of(model: Loaded, request: GenerationRequest, inputs: Inputs = Inputs()) -> Run:

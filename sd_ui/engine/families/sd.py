@@ -1,17 +1,40 @@
 """SD 1.x and 2.x: a U-Net over latents, the text by cross-attention."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from sd_ui.engine.denoise import Predict, Prediction
+from sd_ui.engine.family import Conditioning, Embedding, Family, TextPart
 from sd_ui.engine.guidance import guided
-from sd_ui.engine.text import Conditioning
+
+# Found by keturn by least squares over decoded pictures (2022, published as figures).
+RGB = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473), (0.0, 0.0, 0.0))
 
 
-def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None = None) -> Predict:
+def read(part: TextPart, ids: Tensor, clip_skip: int) -> Embedding:
+    """clip_skip n takes the hidden state of the n-th last layer, then the final norm.
+
+    Stable Diffusion 2 reads the layer before the last: its encoder is loaded without the last, so that n counts from there.
+    Written out here because diffusers' own clip_skip fails with the present CLIPTextModel of transformers.
+    """
+    layers = part.encoder.config.num_hidden_layers
+    hidden = part.encoder(ids, output_hidden_states=True).hidden_states[-min(clip_skip, layers)]
+    return Embedding(part.encoder.final_layer_norm(hidden))
+
+
+def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None = None, size: tuple[int, int] = (0, 0)) -> Predict:
+    """channels: (1, c, h, w), joined to the latents: a depth map, or a mask and the masked picture's latents. size does not matter here."""
+    return predicted_by(unet, text, cfg_scale, channels)
+
+
+def predicted_by(
+    unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, beside: Mapping[str, Tensor] | None = None
+) -> Predict:
     """One call of the U-Net for both predictions, as diffusers does; one row where guidance is off.
 
-    channels: (1, c, h, w), joined to the latents: a depth map, or a mask and the masked picture's latents.
+    beside: what the U-Net is told besides latents, time and text, a row for each of its rows.
     """
     rows, dtype = text.rows, next(unet.parameters()).dtype
     copies = len(rows)
@@ -20,10 +43,14 @@ def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channel
         x = torch.cat([latents] * copies)
         if channels is not None:
             x = torch.cat([x, torch.cat([channels] * copies)], dim=1)
-        out = unet(x.to(dtype), timestep, encoder_hidden_states=rows.to(dtype), return_dict=False)[0].float()
+        out = unet(x.to(dtype), timestep, encoder_hidden_states=rows.to(dtype), added_cond_kwargs=beside, return_dict=False)[0].float()
         if copies == 1:
             return Prediction(out, out)
         uncond, cond = out.chunk(2)
         return guided(uncond, cond, cfg_scale)
 
     return predict_noise
+
+
+SD1 = Family("sd1", read, predict, RGB)
+SD2 = Family("sd2", read, predict, RGB)
