@@ -1,21 +1,22 @@
 """Recognises a model in one file by the names and shapes of its tensors."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from sd_ui.models import header, lora_keys, loras
-from sd_ui.models.finding import VAE, Finding, faulty, with_channels
+from sd_ui.models import header, lora_keys, loras, prediction, published
+from sd_ui.models.finding import REFINER_MODES, VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Header, Unreadable
+from sd_ui.models.published import FIRST_STAGE, REFINER, SD1, SD2, SDXL, UNET, Published
+from sd_ui.spec.cards import Defaults
 
-UNET, FIRST_STAGE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-TOKENS, POSITIONS = "embeddings.token_embedding.weight", "embeddings.position_embedding.weight"
+V_SIDE = 768  # pixels that Stable Diffusion 2 was made for where it predicts v
+DEEP = UNET + "input_blocks.8.1.transformer_blocks.9.norm1.weight"  # in Stable Diffusion XL as published; its distilled forms have fewer layers
 STRANGERS = (  # by a part of some tensor's name; the first that fits counts
-    ("conditioner.embedders.1.", "sdxl", "is a Stable Diffusion XL checkpoint, which is not supported yet"),
-    (UNET + "label_emb.", "sdxl", "is a Stable Diffusion XL model, which is not supported yet"),
-    (
-        "cond_stage_model.model.transformer.",
-        "sd2",
-        "is a Stable Diffusion 2 checkpoint in one file, not supported yet; as a diffusers folder it is",
-    ),
+    ("edm_mean", "sdxl", "is a Playground 2.5 model, which is not supported yet"),
+    ("edm_vpred.", "sdxl", "is a model with a continuous noise schedule (CosXL), which is not supported yet"),
+    ("time_embed.cond_proj.", "", "is a latent consistency model whose U-Net is told the CFG scale, which is not supported yet"),
+    ("cond_stage_model.roberta.", "", "is an AltDiffusion model, which is not supported yet"),
+    ("embedder.model.", "sd2", "is a Stable unCLIP model, which is not supported yet"),
     ("joint_blocks.", "sd3", "is a Stable Diffusion 3 model, which is not supported yet"),
     ("double_blocks.", "flux", "is a Flux model, which is not supported yet"),
     ("emb_params", "", "is a textual inversion embedding, which is not supported yet"),
@@ -33,27 +34,37 @@ def look(path: Path) -> Finding:
         return faulty(f"the file is {error}")
     except OSError as error:
         return faulty(f"the file cannot be opened: {error.strerror}")
-    return loras.recognised(found) if lora_keys.is_lora(found.tensors) else recognised(found)
+    if lora_keys.is_lora(found.tensors):
+        return loras.recognised(found)
+    finding = recognised(found)
+    return finding if finding.fault or finding.kind == VAE else _with_prediction(finding, prediction.told(path, found, finding.family))
 
 
 def recognised(found: Header) -> Finding:
     if vae_prefix(found) is not None and not any(name.startswith(UNET) for name in found.tensors):
         return _vae(found)
+    known = published.of(found)
     for part, family, why in STRANGERS:
-        if any(part in name for name in found.tensors if not name.startswith(TEXT)):
+        if any(part in name for name in found.tensors if not name.startswith(known.texts[0].prefix)):
             return faulty(why, family)
     channels = found.shape(UNET + "input_blocks.0.0.weight")
     if len(channels) != 4:
         return faulty("is not a model that is known here")
-    if missing := _missing(found):
-        return faulty(f"is not a whole checkpoint: {missing} is missing", "sd1")
-    positions = found.shape(text_prefix(found) + POSITIONS)
-    return with_channels(Finding(family="sd1", positions=positions[0] if positions else 77), channels[1])
+    if fault := _stranger(found, known) or _missing(found, known):
+        return faulty(fault, known.family)
+    return _described(found, known, channels[1])
 
 
-def text_prefix(found: Header) -> str:
-    """Some of the oldest files have the text encoder without "text_model." in its names."""
-    return TEXT + ("text_model." if TEXT + "text_model." + TOKENS in found.tensors else "")
+def _described(found: Header, known: Published, channels: int) -> Finding:
+    positions = known.texts[0].positions(found)
+    finding = Finding(family=known.family, defaults=Defaults(width=known.side, height=known.side), positions=positions[0] if positions else 77)
+    finding = with_channels(finding, channels)
+    return replace(finding, modes=REFINER_MODES) if known is REFINER and not finding.fault else finding
+
+
+def _with_prediction(finding: Finding, said: str) -> Finding:
+    side = V_SIDE if finding.family == "sd2" and said == prediction.V else finding.defaults.width
+    return replace(finding, prediction=said, defaults=replace(finding.defaults, width=side, height=side))
 
 
 def vae_prefix(found: Header) -> str | None:
@@ -61,9 +72,23 @@ def vae_prefix(found: Header) -> str | None:
     return next((prefix for prefix in (FIRST_STAGE, "") if prefix + "decoder.conv_in.weight" in found.tensors), None)
 
 
-def _missing(found: Header) -> str:
-    parts = {"the text encoder": text_prefix(found) + TOKENS, "the VAE": FIRST_STAGE + "decoder.conv_in.weight"}
-    return " and ".join(part for part, name in parts.items() if len(found.shape(name)) != (2 if part == "the text encoder" else 4))
+def _stranger(found: Header, known: Published) -> str:
+    """What looks like a known family at first, and is not."""
+    conditioned = any(name.startswith(UNET + "label_emb.") for name in found.tensors)  # on more than the text: of the families here, XL alone
+    if conditioned and known is SD2:
+        return "is a Stable unCLIP model, which is not supported yet"
+    if conditioned and known is SD1:
+        return "is a Stable Diffusion XL U-Net alone, not a whole checkpoint"
+    if known is SDXL and conditioned and DEEP not in found.tensors:
+        return "is a smaller relative of Stable Diffusion XL (such as SSD-1B), which is not supported yet"
+    return ""
+
+
+def _missing(found: Header, known: Published) -> str:
+    absent = ["the text encoder" for text in known.texts if len(text.tokens(found)) != 2][:1]
+    if len(found.shape(FIRST_STAGE + "decoder.conv_in.weight")) != 4:
+        absent.append("the VAE")
+    return f"is not a whole checkpoint: {' and '.join(absent)} is missing" if absent else ""
 
 
 def _vae(found: Header) -> Finding:
@@ -72,5 +97,5 @@ def _vae(found: Header) -> Finding:
     if prefix + "encoder.conv_in.weight" not in found.tensors:
         return faulty("is a VAE without its encoder, which is not supported", kind=VAE)
     if len(latent) != 4 or latent[1] != 4:
-        return faulty(f"is a VAE for latents of {latent[1] if len(latent) > 1 else '?'} channels; Stable Diffusion 1.x has 4", kind=VAE)
-    return Finding(VAE, "sd1")
+        return faulty(f"is a VAE for latents of {latent[1] if len(latent) > 1 else '?'} channels; Stable Diffusion 1.x, 2.x and XL have 4", kind=VAE)
+    return Finding(VAE)

@@ -124,6 +124,7 @@ def _card(candidate: Candidate, finding: Finding) -> ModelCard:
         defaults=finding.defaults,
         fault=finding.fault,
         lora=finding.lora and replace(finding.lora, preview=loras.preview_beside(candidate.path)),
+        prediction=finding.prediction,
     )
 
 
