@@ -11,7 +11,7 @@ from pathlib import Path
 COSTS_NOTHING = 0.04  # below the best, in the mean of floor, sky and colour: what so few prompts cannot tell from chance
 ASKED = ("floor", "sky", "colour")
 LIGHT, STRONG, FULL = 0.3, 0.75, 0.95  # denoising strengths that are looked at
-PREVAILS = 0.5  # of the repainted things have the prompt's colour at STRONG, at least
+PREVAILS = 0.8  # of the repainted things have the colour that the prompt asks for at STRONG, at least
 
 Figures = Mapping[str, Mapping[str, float]]  # by schedule, from the strongest to the mildest
 
