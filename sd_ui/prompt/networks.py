@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sd_ui.spec.cards import LORA, ModelCard
 from sd_ui.spec.errors import BadRequest
@@ -76,12 +76,13 @@ def named(name: str, cards: Mapping[str, ModelCard]) -> ModelCard:
     raise BadRequest("prompt", f"the LoRA {why}")
 
 
-def summed(tags: Iterable[LoraTag]) -> tuple[LoraTag, ...]:
-    """One tag for each name, in the order of their first appearance: the weights of several add up."""
-    found: dict[str, LoraTag] = {}
-    for tag in tags:
-        before = found.get(tag.name)
-        found[tag.name] = tag if before is None else LoraTag(tag.name, before.unet + tag.unet, before.text + tag.text, before.start, before.end)
+def resolved(tags: Iterable[LoraTag], cards: Mapping[str, ModelCard]) -> tuple[tuple[LoraTag, ModelCard], ...]:
+    """Each LoRA once, in the order of first mention; the weights of several tags of it add up. Raises BadRequest("prompt")."""
+    found: dict[str, tuple[LoraTag, ModelCard]] = {}
+    for tag in checked(tags):
+        card = named(tag.name, cards)
+        first = found[card.name][0] if card.name in found else None
+        found[card.name] = (tag if first is None else replace(first, unet=first.unet + tag.unet, text=first.text + tag.text)), card
     return tuple(found.values())
 
 

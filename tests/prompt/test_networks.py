@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd_ui.prompt.networks import LoraTag, checked, extract, named, summed
+from sd_ui.prompt.networks import LoraTag, checked, extract, named, resolved
 from sd_ui.spec.cards import LoraFacts, ModelCard
 from sd_ui.spec.errors import BadRequest
 
@@ -82,11 +82,6 @@ def test_no_text_is_too_odd_and_nothing_is_lost_but_the_tags(text):
     assert all(abs(lora.text) <= 100 and abs(lora.unet) <= 100 for lora in found.loras)
 
 
-def test_several_tags_of_one_name_add_up():
-    found = summed(extract("<lora:a:0.5><lora:b:1><lora:a:0.25:1>").loras)
-    assert [(lora.name, lora.text, lora.unet) for lora in found] == [("a", 0.75, 1.5), ("b", 1, 1)]
-
-
 # ---------------------------------------------------------------- names
 def card(name: str, alias: str = "", kind: str = "lora") -> ModelCard:
     return ModelCard(name, kind, "sd1", Path(f"/models/{name}.safetensors"), "file", 1, lora=LoraFacts(alias=alias))
@@ -115,6 +110,13 @@ def test_a_name_that_could_be_two_is_refused_with_both():
     with pytest.raises(BadRequest, match=r"any of old/ink2, new/ink2"):
         named("ink2", CARDS)
     assert named("new/ink2", CARDS).name == "new/ink2"
+
+
+def test_several_tags_of_one_lora_add_up_whatever_it_is_called():
+    found = resolved(extract("<lora:pixel:0.5><lora:ink><lora:PixelArt:0.25:1>").loras, CARDS)
+    assert [(tag.name, tag.text, tag.unet, card.name) for tag, card in found] == [("pixel", 0.75, 1.5, "pixel"), ("ink", 1, 1, "styles/ink")]
+    with pytest.raises(BadRequest, match="is not a weight"):
+        resolved(extract("<lora:pixel:x>").loras, CARDS)
 
 
 def test_without_any_lora_it_is_said_that_there_are_none():
