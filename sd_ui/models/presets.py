@@ -1,4 +1,7 @@
-"""Reads presets/models/*.toml: what people should know about a model, and the settings at which it is at its best."""
+"""Reads presets/models/*.toml: what people should know about a model, and the settings at which it is at its best.
+
+A strip of pictures beside it, <name>.webp, shows what the model makes of the examples.
+"""
 
 import logging
 import tomllib
@@ -7,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sd_ui.models.prediction import EPSILON, V
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
 
@@ -16,13 +20,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preset:
-    """One file. Its name is the model's; with a `family` in it, it is for all models of the family that have none of their own."""
+    """One file. Its name is the model's; with a `family` in it, it is for all models of the family that have none of their own.
+
+    prediction: what the model was trained to predict, whatever else says otherwise.
+    """
 
     family: str = ""
     title: str = ""
     about: str = ""
     examples: tuple[str, ...] = ()
+    prediction: str = ""
     defaults: Mapping[str, Any] | None = None
+    samples: Path | None = None
 
 
 Presets = Mapping[str, Preset]
@@ -33,7 +42,8 @@ def read(folder: Path) -> Presets:
     found = {}
     for path in sorted(folder.glob("*.toml")):
         try:
-            found[path.stem.casefold()] = parsed(path.read_text(encoding="utf-8"))
+            strip = path.with_suffix(".webp")
+            found[path.stem.casefold()] = replace(parsed(path.read_text(encoding="utf-8")), samples=strip if strip.is_file() else None)
         except (OSError, ValueError) as error:
             log.warning("%s is not used: %s", path.name, error)
     return found
@@ -42,11 +52,13 @@ def read(folder: Path) -> Presets:
 def parsed(text: str) -> Preset:
     """Raises ValueError that names the entry."""
     data = tomllib.loads(text)
-    if unknown := data.keys() - {field.name for field in fields(Preset)}:
+    if unknown := data.keys() - ({field.name for field in fields(Preset)} - {"samples"}):
         raise ValueError(f"unknown {', '.join(sorted(unknown))}")
     for name in ("family", "title", "about"):
         if not isinstance(data.get(name, ""), str):
             raise ValueError(f"{name} is not text")
+    if data.get("prediction", "") not in ("", EPSILON, V):
+        raise ValueError(f"prediction = {data['prediction']!r} is not known; known are {EPSILON} and {V}")
     examples = data.get("examples", [])
     if not isinstance(examples, list) or not all(isinstance(example, str) for example in examples):
         raise ValueError("examples is not a list of texts")
@@ -65,6 +77,8 @@ def applied(presets: Presets, card: ModelCard) -> ModelCard:
         title=preset.title or card.title,
         about=preset.about.strip() or card.about,
         examples=preset.examples or card.examples,
+        samples=preset.samples if preset.examples else card.samples,
+        prediction=preset.prediction or card.prediction,
         defaults=replace(card.defaults, **(preset.defaults or {})),
     )
 

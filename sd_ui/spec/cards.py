@@ -39,6 +39,7 @@ class ModelCard:
     """name: unique in the index, what a request says. family: "sd1" and so on, "" where unknown. layout: "folder" or "file".
 
     kind: "checkpoint", "vae" or "lora". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
+    samples: a strip of square pictures, one for each of the examples, side by side.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelCard:
     title: str = ""
     about: str = ""
     examples: tuple[str, ...] = ()
+    samples: Path | None = None
     defaults: Defaults = field(default_factory=Defaults)
     fault: str = ""
     prediction: str = ""

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sd_ui.spec.cards import ModelCard
@@ -11,6 +12,7 @@ View = dict[str, Any]
 MODES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "depth2img": "Depth"}
 HINT = "Any Stable Diffusion 1.x checkpoint (.safetensors) or diffusers folder can be used too: put it into {folder} and press the refresh button."
 PROMPT_CHARACTERS = 120  # of a prompt in the queue panel
+LARGEST_STRIP = 300_000  # bytes
 
 
 def idle(picture: Any = None) -> View:
@@ -79,8 +81,17 @@ def engine(state: Any) -> View:
 def about(card: ModelCard | None, folder: str) -> View:
     hint = HINT.format(folder=folder)
     if card is None:
-        return {"title": "No model", "text": "", "examples": [], "hint": hint}
-    return {"title": card.title or card.name, "text": card.fault or card.about, "examples": list(card.examples), "hint": hint}
+        return {"title": "No model", "text": "", "examples": [], "strip": "", "hint": hint}
+    told = {"title": card.title or card.name, "text": card.fault or card.about, "hint": hint}
+    return told | {"examples": list(card.examples), "strip": "" if card.samples is None else strip(card.samples)}
+
+
+def strip(path: Path) -> str:
+    """The pictures of a card's examples as a data-URI, "" where they cannot be read or are larger than a page should carry."""
+    try:
+        return "data:image/webp;base64," + base64.b64encode(path.read_bytes()).decode() if path.stat().st_size <= LARGEST_STRIP else ""
+    except OSError:
+        return ""
 
 
 def tokens(count: Any) -> str:

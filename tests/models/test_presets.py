@@ -36,3 +36,16 @@ def test_a_preset_that_makes_no_sense_is_left_out_and_named(tmp_path, caplog, te
     with caplog.at_level(logging.WARNING):
         assert presets.read(tmp_path) == {}
     assert "bad.toml" in caplog.text
+
+
+def test_a_strip_of_pictures_beside_a_preset_belongs_to_it(tmp_path):
+    for name in ("with", "without"):
+        (tmp_path / f"{name}.toml").write_text('examples = ["a red cube"]')
+    (tmp_path / "with.webp").write_bytes(b"pictures")
+    found = presets.read(tmp_path)
+    assert found["with"].samples == tmp_path / "with.webp" and found["without"].samples is None
+
+
+def test_a_preset_cannot_name_a_strip_elsewhere():
+    with pytest.raises(ValueError, match="unknown samples"):
+        presets.parsed('samples = "/etc/passwd"')

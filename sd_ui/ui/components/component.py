@@ -62,7 +62,7 @@ class EngineLine(Component):
 
 
 class About(Component):
-    """What a model is and can draw. {"title", "text", "examples": [text], "hint"}"""
+    """What a model is and can draw. {"title", "text", "examples": [text], "strip": data-URI of a picture for each example or "", "hint"}"""
 
     files = "about"
 
