@@ -1,5 +1,6 @@
 """The seed decides what a template becomes, and whatever a template says, it comes to an end."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -109,14 +110,15 @@ def test_a_long_list_can_be_drawn_from_often():
     assert resolved("__long__" * 1000, 1, Lists({"long": tuple(map(str, range(50_000)))}))
 
 
-@pytest.mark.parametrize("text", ["{" * 100_000, "{a|" * 30_000 + "}" * 30_000, "}" * 100_000, "{" * 50_000 + "}" * 50_000, "_" * 100_000,
-                                  "${x=" * 20_000 + "}" * 20_000, "__a" * 30_000, "%{" * 40_000 + "}" * 40_000, "{1$$" * 20_000 + "}" * 20_000])  # fmt: skip
+DEEP = ["{" * 100_000, "{a|" * 30_000 + "}" * 30_000, "}" * 100_000, "{" * 50_000 + "}" * 50_000, "_" * 100_000]
+DEEPER = ["${x=" * 20_000 + "}" * 20_000, "__a" * 30_000, "%{" * 40_000 + "}" * 40_000, "{1$$" * 20_000 + "}" * 20_000]
+
+
+@pytest.mark.parametrize("text", DEEP + DEEPER)
 def test_a_hundred_thousand_braces_are_no_trouble(text):
     assert parse(text).items
-    try:
+    with contextlib.suppress(Unresolvable):
         assert len(resolved(text, 1, LISTS)) <= len(text)
-    except Unresolvable:
-        pass
 
 
 @given(st.text(st.sampled_from(list("ab{}|$_:.~@%=! -*\\/2")), max_size=60))
