@@ -47,10 +47,12 @@ def recognised(found: Header) -> Finding:
     for part, family, why in STRANGERS:
         if any(part in name for name in found.tensors if not name.startswith(known.texts[0].prefix)):
             return faulty(why, family)
+    if fault := _stranger(found, known):
+        return faulty(fault, known.family)
     channels = found.shape(UNET + "input_blocks.0.0.weight")
     if len(channels) != 4:
         return faulty("is not a model that is known here")
-    if fault := _stranger(found, known) or _missing(found, known):
+    if fault := _missing(found, known):
         return faulty(fault, known.family)
     return _described(found, known, channels[1])
 
@@ -85,7 +87,7 @@ def _stranger(found: Header, known: Published) -> str:
 
 
 def _missing(found: Header, known: Published) -> str:
-    absent = ["the text encoder" for text in known.texts if len(text.tokens(found)) != 2][:1]
+    absent = [name for name, text in zip(("the text encoder", "the second text encoder"), known.texts, strict=False) if len(text.tokens(found)) != 2]
     if len(found.shape(FIRST_STAGE + "decoder.conv_in.weight")) != 4:
         absent.append("the VAE")
     return f"is not a whole checkpoint: {' and '.join(absent)} is missing" if absent else ""

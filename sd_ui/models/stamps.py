@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Stamp = tuple[tuple[str, int, int], ...]
-WEIGHTS, FACTS = ".safetensors", (".json", ".txt")
+WEIGHTS, FACTS, CONFIG = ".safetensors", (".json", ".txt"), ".yaml"
 
 
 def stamp(path: Path) -> Stamp:
-    """Of a file, or of all weights and configs in a model's folder. () where there is nothing."""
+    """Of a file with the config beside it, or of all weights and configs in a model's folder. () where there is nothing."""
     try:
         return tuple((str(file), status.st_size, status.st_mtime_ns) for file in files(path) for status in (file.stat(),))
     except OSError:  # gone between the listing and the look
@@ -20,7 +20,8 @@ def stamp(path: Path) -> Stamp:
 def files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in (*path.glob("*"), *path.glob("*/*")) if file.suffix in (WEIGHTS, *FACTS) and file.is_file())
-    return [path]
+    beside = path.with_suffix(CONFIG)  # may say what is in the file, and come later
+    return [path, beside] if beside.is_file() else [path]
 
 
 class Remembered:

@@ -77,9 +77,13 @@ def test_a_folder_that_is_a_model_itself_may_be_given(models):
 @pytest.mark.parametrize(
     ("names", "why"),
     [
-        (["conditioner.embedders.1.model.ln_final.weight", "model.diffusion_model.input_blocks.0.0.weight"], "XL"),
-        (["model.diffusion_model.label_emb.0.0.weight"], "XL"),
-        (["cond_stage_model.model.transformer.resblocks.0.ln_1.bias", "model.diffusion_model.out.0.bias"], "Stable Diffusion 2"),
+        (["conditioner.embedders.1.model.ln_final.weight", "model.diffusion_model.label_emb.0.0.weight"], "SSD-1B"),
+        (["conditioner.embedders.1.model.ln_final.weight", "edm_mean"], "Playground"),
+        (["conditioner.embedders.1.model.ln_final.weight", "edm_vpred.sigma_max"], "CosXL"),
+        (["model.diffusion_model.label_emb.0.0.weight"], "XL U-Net alone"),
+        (["cond_stage_model.model.ln_final.bias", "model.diffusion_model.label_emb.0.0.weight"], "unCLIP"),
+        (["cond_stage_model.roberta.x", "model.diffusion_model.out.0.bias"], "AltDiffusion"),
+        (["model.diffusion_model.time_embed.cond_proj.weight"], "latent consistency"),
         (["model.diffusion_model.joint_blocks.0.x_block.bias"], "Stable Diffusion 3"),
         (["double_blocks.0.img_attn.bias"], "Flux"),
         (["lora_unet_down_blocks_0.lora_up.weight"], "LoRA"),
