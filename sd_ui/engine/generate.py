@@ -13,6 +13,7 @@ from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.run import Clock, Inputs, Run, drawn
 from sd_ui.engine.text import TextEncoder
 from sd_ui.imaging.blobs import Blobs
+from sd_ui.prompt import networks
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Event, Loading, Mapped
 from sd_ui.spec.made import Made
@@ -37,7 +38,7 @@ class Engine:
             yield from unchanged(request, inputs, done)
             return
         yield Loading(request.model.checkpoint)
-        with self.manager.lease(request.model) as loaded:
+        with self.manager.lease(request.model, networks.asked(request.prompt)) as loaded:
             run = Run(request, delivery, loaded, inputs, self._encoded(request, loaded), inputs.scene(request, loaded))
             if run.scene.depth is not None:
                 yield Mapped(depth.shown(run.scene.depth, request.width, request.height))

@@ -10,6 +10,7 @@ from transformers import BaseImageProcessor, CLIPTextModel, CLIPTextModelWithPro
 from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family, TextPart
 from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.made import WornLora
 
 Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
 
@@ -37,7 +38,7 @@ class Loaded:
     scheduler_config: the facts that the model was trained with, and nothing that a sampler chooses: num_train_timesteps, beta_start, beta_end,
     beta_schedule, prediction_type, rescale_betas_zero_snr; trained_betas, which count instead of the others where they are not None.
     depth_unet, inpaint_unet: take 5 and 9 channels and share every tensor but conv_in's weight with unet (or are unet, where it takes as many).
-    attention: the name of what is really active. model_hash, vae_hash: sha256 of the weights.
+    attention: the name of what is really active. model_hash, vae_hash: sha256 of the weights. loras: that these U-Nets and texts wear.
     """
 
     card: ModelCard
@@ -55,6 +56,7 @@ class Loaded:
     model_hash: str
     vae_hash: str
     family: Family
+    loras: tuple[WornLora, ...] = ()
 
     @property
     def text_encoder(self) -> CLIPTextModel | CLIPTextModelWithProjection:

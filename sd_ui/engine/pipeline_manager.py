@@ -9,14 +9,19 @@ from itertools import chain
 
 from torch import nn
 
-from sd_ui.engine import device, load, memory
+from sd_ui.engine import adapters, device, load, memory
+from sd_ui.engine.adapters import Worn
 from sd_ui.engine.device import Place
 from sd_ui.engine.loaded import Loaded
+from sd_ui.engine.wardrobe import Wardrobe
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.stamps import Stamp, stamp
+from sd_ui.prompt import networks
+from sd_ui.prompt.networks import LoraTag
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest, is_out_of_memory
 from sd_ui.spec.limits import unknown
+from sd_ui.spec.made import WornLora
 from sd_ui.spec.request import ModelChoice
 
 Key = tuple[str, str]  # names of checkpoint and VAE; "" for its own VAE
@@ -27,6 +32,7 @@ class _Kept:
     loaded: Loaded
     stamps: tuple[Stamp, Stamp]
     leases: int = 0
+    wardrobe: Wardrobe = field(default_factory=Wardrobe)
 
 
 @dataclass
@@ -44,14 +50,14 @@ class PipelineManager:
     _lock: threading.Lock = field(default_factory=threading.Lock)  # the page reads the table while the engine's thread changes it
 
     @contextmanager
-    def lease(self, model: ModelChoice) -> Iterator[Loaded]:
-        """The model, in memory until the block ends. Raises BadRequest; what was in memory before still works then."""
+    def lease(self, model: ModelChoice, loras: Iterable[LoraTag] = ()) -> Iterator[Loaded]:
+        """The model in these LoRAs, in memory until the block ends. Raises BadRequest; what was in memory before still works then."""
         card = self._card("model", "checkpoint", model.checkpoint)
         vae = self._card("vae", "vae", model.vae) if model.vae else None
         kept = self._present(card, vae) or self._loaded(card, vae)
         kept.leases += 1
         try:
-            yield kept.loaded
+            yield self._dressed(kept, self._outfit(loras))
         finally:
             kept.leases -= 1
             self._keep_within(self._budget(), spared=kept)  # the last one used stays for the next job, however large
@@ -104,21 +110,29 @@ class PipelineManager:
         return kept
 
     def _read(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
+        def too_large() -> BadRequest:
+            return self._too_large("model", card.name, load.needs(card, self.place))
+
+        return self._squeezed(lambda: self._read_once(card, vae, sibling), sibling, too_large)
+
+    def _squeezed(self, make: Callable[[], Loaded], spared: _Kept | None, too_large: Callable[[], BadRequest]) -> Loaded:
         """Tries again with everything else out of memory where it does not fit."""
         try:
-            return self._read_once(card, vae, sibling)
+            return make()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-        self._keep_within(0, spared=sibling)
+        self._keep_within(0, spared=spared)
         try:
-            return self._read_once(card, vae, sibling)
+            return make()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            free = memory.free(self.place.device) / 2**20
-            why = f"{card.name} does not fit into memory: it takes about {load.needs(card, self.place) / 2**20:.0f} MiB, {free:.0f} are free"
-            raise BadRequest("model", why) from error
+            raise too_large() from error
+
+    def _too_large(self, field: str, what: str, needed: int) -> BadRequest:
+        free = memory.free(self.place.device) / 2**20
+        return BadRequest(field, f"{what} does not fit into memory: it takes about {needed / 2**20:.0f} MiB, {free:.0f} are free")
 
     def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
         if sibling is None:
@@ -130,13 +144,38 @@ class PipelineManager:
         now = stamp(card.path)
         return next((kept for (name, _), kept in self._kept.items() if name == card.name and kept.stamps[0] == now), None)
 
+    # ------------------------------------------------------------ LoRAs
+    def _outfit(self, tags: Iterable[LoraTag]) -> list[Worn]:
+        found = networks.resolved(tags, self.cards())
+        for _, card in found:
+            load.usable(card, "prompt")
+        return [Worn(card.path, WornLora(tag.name, tag.unet, tag.text, self.hashes.of_tensors(card.path))) for tag, card in found]
+
+    def _dressed(self, kept: _Kept, outfit: list[Worn]) -> Loaded:
+        if not outfit:
+            return kept.loaded
+        if found := kept.wardrobe.find(outfit):
+            return found
+        needed = adapters.needs(kept.loaded, outfit)
+        self._keep_within(self._budget() - needed, spared=kept)
+        names = " and ".join(worn.said.name for worn in outfit)
+
+        def too_large() -> BadRequest:
+            return self._too_large("prompt", f"{kept.loaded.card.name} in {names}", needed)
+
+        return self._squeezed(lambda: kept.wardrobe.make(kept.loaded, outfit), kept, too_large)
+
     # ------------------------------------------------------------ making room
     def _budget(self) -> int:
         return memory.budget(self.place.device) if self.budget is None else self.budget
 
     def _keep_within(self, room: int, spared: _Kept | None = None) -> None:
-        """Drops what nobody borrows, least recently used first, until the rest fits into `room` bytes."""
+        """Drops what nobody borrows, least recently used first, until the rest fits into `room` bytes; outfits before models."""
         dropped = False
+        for kept in list(self._kept.values()):
+            newest = 1 if kept is spared or kept.leases else 0
+            while _size(self._kept.values()) > room and kept.wardrobe.shed(keep=newest):
+                dropped = True
         for key, kept in list(self._kept.items()):
             if _size(self._kept.values()) <= room:
                 break
@@ -163,4 +202,4 @@ def _modules(loaded: Loaded) -> Iterator[nn.Module]:
 
 
 def _size(kept: Iterable[_Kept]) -> int:
-    return memory.size(chain.from_iterable(_modules(one.loaded) for one in kept))
+    return memory.size(chain.from_iterable(chain(_modules(one.loaded), one.wardrobe.modules()) for one in kept))

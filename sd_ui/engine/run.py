@@ -152,6 +152,7 @@ class Run:
             vae_hash=loaded.vae_hash,
             schedule=resolved(sampling.sampler, sampling.schedule),
             steps_run=self.steps,
+            loras=loaded.loras,
         )
 
     def notes(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from sd_ui.spec.request import DepthToImage, Inpaint
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, split
 
 PROMPT, NEGATIVE = "Prompt", "Negative prompt"
+NO_MARKS = str.maketrans("", "", ":,")  # which separate the names of LoRAs
 ENOUGH = 3  # pairs that make a line one of parameters and not of the prompt
 KEY = re.compile(r"\w[\w \-/]+\Z")  # A1111's; it ends at the colon
 LONGEST_KEY = 80
@@ -47,6 +48,7 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "RNG", "CPU"  # a text that does not say so means noise from the GPU
     yield "Mask blur", str(source.mask_blur) if isinstance(source, Inpaint) else ""
     yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
+    yield "Lora hashes", ", ".join(f"{lora.name.translate(NO_MARKS)}: {lora.sha256[:12]}" for lora in made.loras if lora.sha256)
     yield "Version", f"sdui-{made.app}" if made.app else "sdui"  # must not look like an old A1111, which would switch readers' behaviour
 
 

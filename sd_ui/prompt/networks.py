@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from sd_ui.prompt.comments import masked
 from sd_ui.spec.cards import LORA, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import unknown
@@ -48,6 +49,11 @@ def extract(text: str) -> Extracted:
     ends = [0, *(match.end() for match in found)]
     starts = [*(match.start() for match in found), len(text)]
     return Extracted("".join(text[a:b] for a, b in zip(ends, starts, strict=True)), tuple(_tag(match) for match in found))
+
+
+def asked(prompt: str) -> tuple[LoraTag, ...]:
+    """What a prompt asks for: its tags outside of comments."""
+    return extract(masked(prompt)).loras
 
 
 def checked(tags: Iterable[LoraTag]) -> tuple[LoraTag, ...]:

@@ -8,6 +8,16 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
+class WornLora:
+    """name: as the prompt says it. unet, text: how strongly U-Net and text encoders wore it. sha256: of its tensors, without the file's header."""
+
+    name: str
+    unet: float
+    text: float
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Made:
     """How one picture was really computed.
 
@@ -28,6 +38,7 @@ class Made:
     vae_hash: str = ""
     schedule: str = ""
     steps_run: int = 0
+    loras: tuple[WornLora, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class OneModel:
         self.model, self.leased = model, 0
 
     @contextmanager
-    def lease(self, choice):
+    def lease(self, choice, loras=()):
         self.leased += 1
         try:
             yield self.model

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sd_ui.imaging import infotext
 from sd_ui.spec.fields import FIELDS
-from sd_ui.spec.made import Made, Record
+from sd_ui.spec.made import Made, Record, WornLora
 from sd_ui.spec.request import RESIZES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, ModelChoice, Sampling
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 
@@ -51,6 +51,15 @@ def test_clip_skip_and_vae_are_said_only_when_they_matter() -> None:
     assert "VAE hash: ffffffffff, VAE: v.safetensors, Clip skip: 2, RNG: CPU" in text
     plain = infotext.write(Record(request(), Made(vae_hash="f" * 64)), "m")
     assert "Clip skip" not in plain and "VAE" not in plain and "Model hash" not in plain
+
+
+def test_loras_are_said_with_the_hashes_that_other_programs_find_them_by() -> None:
+    worn = (WornLora("pixel", 0.5, 1.0, "ab" * 32), WornLora("odd: one, two", 1.0, 1.0, "cd" * 32), WornLora("unknown", 1.0, 1.0))
+    text = infotext.write(Record(request(prompt="a cat <lora:pixel:1:0.5>"), Made(loras=worn)), "m")
+    assert text.startswith("a cat <lora:pixel:1:0.5>\n") and text.endswith(
+        ', Lora hashes: "pixel: abababababab, odd one two: cdcdcdcdcdcd", Version: sdui'
+    )
+    assert infotext.values(text).values["prompt"] == "a cat <lora:pixel:1:0.5>"
 
 
 @pytest.mark.parametrize("name", ["a, b", "a: b", 'say "x", y', "two\nlines", '"quoted"', " spaces ", "back\\slash, x"])

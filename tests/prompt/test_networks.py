@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd_ui.prompt.networks import LoraTag, checked, extract, named, resolved
+from sd_ui.prompt.networks import LoraTag, asked, checked, extract, named, resolved
 from sd_ui.spec.cards import LoraFacts, ModelCard
 from sd_ui.spec.errors import BadRequest
 
@@ -70,6 +70,10 @@ def test_a_faulty_tag_says_what_is_wrong_with_it(text, why):
     with pytest.raises(BadRequest) as error:
         checked(extract(f"a cat {text}").loras)
     assert error.value.field == "prompt" and why in error.value.why and text in error.value.why
+
+
+def test_a_tag_in_a_comment_asks_for_nothing():
+    assert [(lora.name, lora.start) for lora in asked("# <lora:old:1>\n<lora:new:1>")] == [("new", 15)]
 
 
 @given(st.text(alphabet="<>lora:=.0123 te\nunet,", max_size=60))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sd_ui.spec.codec import dump, load
 from sd_ui.spec.delivery import Delivery
-from sd_ui.spec.made import Made, Record
+from sd_ui.spec.made import Made, Record, WornLora
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, ModelChoice, Sampling, images_of
 
 # Floats that JSON has; whole numbers of any size, since a seed goes to 2^64 - 1.
@@ -34,7 +34,7 @@ SOURCES = st.none() | st.one_of(
     values(DepthToImage, image=PICTURES, depth=st.none() | PICTURES),
 )
 REQUESTS = values(GenerationRequest, model=values(ModelChoice), sampling=values(Sampling), source=SOURCES)
-RECORDS = values(Record, request=REQUESTS, made=values(Made))
+RECORDS = values(Record, request=REQUESTS, made=values(Made, loras=st.lists(values(WornLora), max_size=3).map(tuple)))
 
 
 @given(REQUESTS)

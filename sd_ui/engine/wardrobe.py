@@ -1,0 +1,52 @@
+"""The outfits of one model in memory: the model in some LoRAs, kept for the next job that asks for the same ones."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from torch import nn
+
+from sd_ui.engine.adapters import Worn, dressed
+from sd_ui.engine.loaded import Loaded
+from sd_ui.models.stamps import Stamp, stamp
+
+MOST = 2  # a person moves one weight and moves it back; what came before is quickly made again
+Outfit: TypeAlias = tuple[tuple[Path, Stamp, float, float], ...]  # each LoRA's file as it was, its weights for U-Net and text encoders
+
+
+@dataclass
+class Wardrobe:
+    _kept: "OrderedDict[Outfit, Loaded]" = field(default_factory=OrderedDict)  # the least recently worn first
+
+    def find(self, outfit: Sequence[Worn]) -> Loaded | None:
+        found = self._kept.get(key := key_of(outfit))
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def make(self, loaded: Loaded, outfit: Sequence[Worn]) -> Loaded:
+        """Raises BadRequest("prompt")."""
+        while self.shed(keep=MOST - 1):
+            pass
+        key = key_of(outfit)  # before reading: a file that changes meanwhile is read again next time
+        self._kept[key] = dressed(loaded, outfit)
+        return self._kept[key]
+
+    def shed(self, keep: int = 0) -> bool:
+        """Whether there was an outfit to give away, besides the latest ones."""
+        if len(self._kept) <= keep:
+            return False
+        self._kept.popitem(last=False)
+        return True
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Those that may have weights of their own."""
+        for one in tuple(self._kept.values()):
+            siblings = (one.depth_unet, one.inpaint_unet)
+            yield from (one.unet, *(part.encoder for part in one.texts), *(sibling for sibling in siblings if sibling is not None))
+
+
+def key_of(outfit: Sequence[Worn]) -> Outfit:
+    return tuple((worn.path, stamp(worn.path), worn.said.unet, worn.said.text) for worn in outfit)
