@@ -7,6 +7,7 @@ import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ log = logging.getLogger(__name__)
 class Preset:
     """One file. Its name is the model's; with a `family` in it, it is for all models of the family that have none of their own.
 
+    names: patterns such as "*turbo*": of the family, it is for these models only. Where several fit, the longest pattern knows best.
     prediction: what the model was trained to predict, whatever else says otherwise.
     """
 
     family: str = ""
+    names: tuple[str, ...] = ()
     title: str = ""
     about: str = ""
     examples: tuple[str, ...] = ()
@@ -59,19 +62,24 @@ def parsed(text: str) -> Preset:
             raise ValueError(f"{name} is not text")
     if data.get("prediction", "") not in ("", EPSILON, V):
         raise ValueError(f"prediction = {data['prediction']!r} is not known; known are {EPSILON} and {V}")
-    examples = data.get("examples", [])
-    if not isinstance(examples, list) or not all(isinstance(example, str) for example in examples):
-        raise ValueError("examples is not a list of texts")
-    return Preset(**{**data, "examples": tuple(examples), "defaults": _checked(data.get("defaults", {}))})
+    lists = {name: _texts(name, data.get(name, [])) for name in ("examples", "names")}
+    if lists["names"] and not data.get("family"):
+        raise ValueError("names are those of models of a family, and there is no family")
+    return Preset(**{**data, **lists, "defaults": _checked(data.get("defaults", {}))})
 
 
 def applied(presets: Presets, card: ModelCard) -> ModelCard:
-    """The card with what the preset of its name, else of its family, says."""
+    """The card with what the preset of its name says, else that of its family and then that of names like it."""
     stem = card.name.rsplit("/", 1)[-1].casefold()
-    families = {preset.family: preset for preset in presets.values() if preset.family}
-    preset = presets.get(stem) or families.get(card.family)
-    if preset is None or card.kind != "checkpoint":
+    if card.kind != "checkpoint":
         return card
+    own = presets.get(stem)
+    for preset in [own] if own and not own.names else _of_family(presets, card.family, stem):
+        card = _with(card, preset)
+    return card
+
+
+def _with(card: ModelCard, preset: Preset) -> ModelCard:
     return replace(
         card,
         title=preset.title or card.title,
@@ -81,6 +89,19 @@ def applied(presets: Presets, card: ModelCard) -> ModelCard:
         prediction=preset.prediction or card.prediction,
         defaults=replace(card.defaults, **(preset.defaults or {})),
     )
+
+
+def _of_family(presets: Presets, family: str, stem: str) -> list[Preset]:
+    """From the general to the special: that of the family, then that with the longest pattern which fits the name."""
+    ours = [preset for preset in presets.values() if family and preset.family == family]
+    like = [(len(pattern), i) for i, preset in enumerate(ours) for pattern in preset.names if fnmatchcase(stem, pattern.casefold())]
+    return [preset for preset in ours if not preset.names] + ([ours[max(like)[1]]] if like else [])
+
+
+def _texts(name: str, said: Any) -> tuple[str, ...]:
+    if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
+        raise ValueError(f"{name} is not a list of texts")
+    return tuple(said)
 
 
 def _checked(said: Any) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LORA = "lora"  # the kind of its card
+LATENTS = {"sd1": "Stable Diffusion 1.x and 2.x", "sd2": "Stable Diffusion 1.x and 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL"}  # by family
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ModelCard:
 
     kind: "checkpoint", "vae" or "lora". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     samples: a strip of square pictures, one for each of the examples, side by side.
+    prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
     """
 
     name: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sd_ui.spec import fields
-from sd_ui.spec.cards import Defaults, ModelCard
+from sd_ui.spec.cards import LATENTS, Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field
 from sd_ui.spec.request import (
@@ -108,6 +108,9 @@ def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, Mode
         raise BadRequest("vae", unknown(vae, [AUTOMATIC, *vaes]))
     if models[vae].fault:
         raise BadRequest("vae", f"{vae} cannot be used: {models[vae].fault}")
+    ours, theirs = LATENTS.get(card.family), LATENTS.get(models[vae].family)
+    if ours and theirs and ours != theirs:
+        raise BadRequest("vae", f"{vae} is for latents of {theirs}; those of {card.name} are {ours}'s")
     return ModelChoice(card.name, vae)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ MODELS = {
         card("torn", fault="the file is damaged"),
         card("sharp", "vae", modes=()),
         card("dull", "vae", modes=(), fault="the file is damaged"),
+        replace(card("wide", "vae", modes=()), family="sdxl"),
+        replace(card("any", "vae", modes=()), family=""),
     )
 }
 
@@ -85,8 +88,9 @@ REFUSED = [
     ("model", "sharp", "'sharp'", "known are: embedded"),
     ("model", "torn", "torn", "the file is damaged"),
     ("vae", "shrap", "'shrap'", "did you mean sharp"),
-    ("vae", "photo", "'photo'", "known are: Automatic, sharp, dull"),
+    ("vae", "photo", "'photo'", "known are: Automatic, sharp, dull, wide, any"),
     ("vae", "dull", "dull", "the file is damaged"),
+    ("vae", "wide", "wide is for latents of SDXL", "those of embedded are Stable Diffusion 1.x and 2.x's"),
     ("init", None, "missing", "give a picture"),
     ("init", "/etc/passwd", "is not a picture", ""),
     ("mask", None, "missing", "give a picture"),
