@@ -10,6 +10,7 @@ from sd_ui.imaging import files, ops
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.colour import plain
 from sd_ui.jobs.queue import Job, Queue
+from sd_ui.prompt import networks
 from sd_ui.spec import limits as door
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
@@ -46,6 +47,8 @@ class Models(Protocol):
 
     def cards(self) -> Mapping[str, ModelCard]: ...
     def tokens(self, checkpoint: str, text: str) -> Tokens: ...
+    def misfit(self, checkpoint: str, lora: str) -> str:
+        """Why a checkpoint cannot wear a LoRA; "" where it can."""
 
 
 class Reader:
@@ -65,9 +68,15 @@ class Reader:
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models.cards(), self._limits)
         check_mask_left(pictures.get("mask"), accepted.request)
+        self._check_loras(accepted.request)
         self._check_length(accepted.request)
         said = (note for given in pictures.values() for note in given.notes)
         return Accepted(accepted.request, (*notes, *said, *accepted.notes)), pictures
+
+    def _check_loras(self, request: GenerationRequest) -> None:
+        for _, card in networks.resolved(networks.asked(request.prompt), self._models.cards()):
+            if why := self._models.misfit(request.model.checkpoint, card.name):
+                raise BadRequest("prompt", f"the LoRA {why}")
 
     def _check_length(self, request: GenerationRequest) -> None:
         """Characters are cheap, tokens are not: 32,000 emoji are 100,000 of them."""

@@ -18,12 +18,17 @@ from tests.jobs.fakes import ALICE, BOB, house
 
 CARD = ModelCard("embedded", "checkpoint", "sd1", Path(), "folder", 1, MODES, defaults=Defaults(64, 64, 5, 3.0))
 
+LORAS = [ModelCard(name, "lora", family, Path(name), "file", 1) for name, family in (("pixel", "sd1"), ("large", "sdxl"))]
+
 
 class Models:
-    """An index of one model, for which a token is a letter."""
+    """An index of one model and two LoRAs, one of them for another model. A token is a letter."""
 
     def cards(self):
-        return {"embedded": CARD}
+        return {card.name: card for card in (CARD, *LORAS)}
+
+    def misfit(self, checkpoint, lora):
+        return "" if lora == "pixel" else f"{lora} does not go with {checkpoint}: it is for Stable Diffusion XL"
 
     def tokens(self, checkpoint, text):
         return SimpleNamespace(used=len(text))
@@ -212,3 +217,25 @@ def test_a_text_of_too_many_tokens_is_refused(home, field):
     assert home.intake.read("txt2img", {field: "x" * 100, "seed": 1})
     with pytest.raises(BadRequest, match=rf"^{field}: 101 tokens are too many \(at most 100\)"):
         home.intake.read("txt2img", {field: "x" * 101, "seed": 1})
+
+
+def test_a_prompt_may_ask_for_loras_and_is_kept_as_it_was_written(home):
+    prompt = "a cat <lora:pixel:0.8> <lora:PIXEL:-0.2>"
+    assert home.intake.submit("txt2img", {"prompt": prompt}, ALICE)[0].request.prompt == prompt
+    assert home.intake.submit("txt2img", {"prompt": "a cat # <lora:gone:1>"}, ALICE)
+
+
+@pytest.mark.parametrize(
+    ("tag", "why"),
+    [
+        ("<lora:pixle:1>", "the LoRA 'pixle' is not known; did you mean pixel"),
+        ("<lora:../../x:1>", "is not known"),
+        ("<lora:embedded:1>", "is not known"),
+        ("<lora:pixel:much>", "<lora:pixel:much>: 'much' is not a weight (a number from -100 to 100)"),
+        ("<lora:pixel", "its > is missing"),
+        ("<hypernet:pixel:1>", "hypernetworks are not supported"),
+        ("<lora:pixel:1><lora:large:1>", "the LoRA large does not go with embedded: it is for Stable Diffusion XL"),
+    ],
+)
+def test_a_lora_that_cannot_be_worn_is_refused_before_anything_is_queued(home, tag, why):
+    assert why in refused(home, "prompt", "txt2img", prompt=f"a cat {tag}")
