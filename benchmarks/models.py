@@ -1,7 +1,7 @@
 """The models that are measured: the embedded one and a random one of the size of Stable Diffusion 1.5; ours and as the stock pipeline."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +11,18 @@ import sd_ui  # noqa: F401  before diffusers: it prepares torchvision
 
 # isort: split
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
 from sd_ui.engine.device import choose
 from sd_ui.engine.generate import Engine
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
-from sd_ui.engine.samplers import table
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.models.index import ModelIndex
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn
-from sd_ui.spec.request import GenerationRequest, ModelChoice
+from sd_ui.spec.request import GenerationRequest, ModelChoice, Sampling
+from sd_ui.spec.samplers import resolved
 
 ROOT = Path(__file__).parents[1]
 PROMPT = "a large shiny red sphere on a checkered floor, at sunset"
@@ -80,12 +80,19 @@ def ours(engine: Engine, request: GenerationRequest, delivery: Delivery = SILENT
     return run
 
 
+def scheduler(sampling: Sampling, facts: Mapping[str, Any]) -> DPMSolverMultistepScheduler:
+    """diffusers' own DPM++ 2M, for as many calls of the model as ours makes."""
+    assert sampling.sampler == "DPM++ 2M"
+    karras = resolved(sampling.sampler, sampling.schedule) == "Karras"
+    return DPMSolverMultistepScheduler(**facts, algorithm_type="dpmsolver++", timestep_spacing="linspace", use_karras_sigmas=karras)
+
+
 def stock(loaded: Loaded, request: GenerationRequest) -> Callable[[], Any]:
     """The same picture by diffusers' own pipeline over the same weights, sampler and settings."""
     sampling = request.sampling
     pipeline = StableDiffusionPipeline(
         vae=loaded.vae, text_encoder=loaded.text_encoder, tokenizer=loaded.tokenizer, unet=loaded.unet, safety_checker=None, feature_extractor=None,
-        scheduler=table.scheduler(sampling.sampler, sampling.schedule, loaded.scheduler_config), requires_safety_checker=False,
+        scheduler=scheduler(sampling, loaded.scheduler_config), requires_safety_checker=False,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
 

@@ -31,7 +31,7 @@ LAYERS = {
     "models": Layer(("spec",), late=("tokenizers",)),
     "engine": Layer(("spec", "prompt", "imaging", "models"),
                     (*HEAVY, "accelerate", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL", "psutil"),
-                    late=("xformers", "controlnet_aux")),
+                    late=("xformers", "controlnet_aux", "scipy")),
     "jobs": Layer(("spec", "prompt", "imaging"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
     "ui": Layer(("services", "settings", "spec", "prompt", "imaging", "jobs.owners"), ("gradio", "PIL")),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Generator as Randomness
 from torch import Tensor
 
 
@@ -71,10 +70,22 @@ class Step:
 Sampling = Generator[Ask | Step, Prediction, Tensor]
 
 
+class Randomness(Protocol):
+    """A picture's own, in float32 on the CPU. seed: the picture's."""
+
+    @property
+    def seed(self) -> int: ...
+
+    def normal(self, shape: Sequence[int]) -> Tensor: ...  # the next of its stream of unit noise
+
+    def unit(self, seed: int, shape: Sequence[int]) -> Tensor: ...  # the first of another seed's stream, of the same kind
+
+
 class Plan(Protocol):
     """One run's way down the noise schedule, whoever computes it."""
 
-    total: int  # sampling steps that will run
+    @property
+    def total(self) -> int: ...  # sampling steps that will run
 
     def from_noise(self, noise: Tensor) -> Tensor: ...  # unit noise -> the latents of a run that starts from noise alone
 

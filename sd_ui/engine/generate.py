@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import sd_ui
-from sd_ui.engine import depth, start
+from sd_ui.engine import depth, guidance, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.family import Conditioning
 from sd_ui.engine.loaded import Loaded
@@ -62,8 +62,8 @@ class Engine:
             driver.drop("")
 
     def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Conditioning:
-        model, sampling = request.model, request.sampling
-        return self._texts.encode(loaded, request.prompt, request.negative_prompt, model.clip_skip, sampling.cfg_scale)
+        scale = guidance.scale(request.sampling)
+        return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale)
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 import sd_ui
-from sd_ui.engine import pixels, start, text
+from sd_ui.engine import guidance, pixels, start, text
 from sd_ui.engine.denoise import Ask, Predict, Prediction, Sampling, Step
 from sd_ui.engine.driver import Course, Question
 from sd_ui.engine.family import Conditioning
@@ -18,7 +18,7 @@ from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.noise import latent_noise, randomness
 from sd_ui.engine.preview import previewer
 from sd_ui.engine.samplers import table
-from sd_ui.engine.samplers.adapter import SchedulerPlan
+from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.start import Scene
 from sd_ui.imaging import files, ops
 from sd_ui.imaging.blobs import Blobs
@@ -81,7 +81,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        return start.steps_to_run(self.request.sampling.steps, start.strength(self.request))
+        return self.plan().total
 
     def picture(self, index: int, clock: Clock) -> Course:
         latents = yield from self.sampled(index, clock)
@@ -100,15 +100,16 @@ class Run:
         begun = start.begin(plan, self.scene, noise, start.strength(request))
         return (yield from self.told(plan.sample(begun, source), self.predict(), index, clock))
 
-    def plan(self) -> SchedulerPlan:
-        sampling = self.request.sampling
-        scheduler = table.scheduler(sampling.sampler, sampling.schedule, self.loaded.scheduler_config)
-        return SchedulerPlan(scheduler, sampling.steps, self.steps, self.loaded.place.device)
+    def plan(self) -> SigmaPlan:
+        sampling, loaded = self.request.sampling, self.loaded
+        run = start.steps_to_run(sampling.steps, start.strength(self.request))
+        family = "sdxl" if loaded.card.family.startswith("sdxl") else "sd"
+        return table.plan(sampling.sampler, sampling.schedule, loaded.scheduler_config, sampling.steps, run, loaded.place.device, family)
 
     def predict(self) -> Predict:
         unet = self.scene.unet or self.loaded.unet
         size = self.request.width, self.request.height
-        return self.loaded.family.predict(unet, self.text, self.request.sampling.cfg_scale, self.scene.channels, size)
+        return self.loaded.family.predict(unet, self.text, guidance.scale(self.request.sampling), self.scene.channels, size)
 
     def told(self, sampling: Sampling, predict: Predict, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """The sampler's questions go to the driver, its steps become events."""

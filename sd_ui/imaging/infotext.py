@@ -11,7 +11,7 @@ from sd_ui.spec.fields import FIELDS, NUMBER
 from sd_ui.spec.limits import number, whole, within
 from sd_ui.spec.made import Record
 from sd_ui.spec.request import DepthToImage, Inpaint
-from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, split
+from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
 
 PROMPT, NEGATIVE = "Prompt", "Negative prompt"
 NO_MARKS = str.maketrans("", "", ":,")  # which separate the names of LoRAs
@@ -202,11 +202,11 @@ def _sampling(said: dict[str, str], others: dict[str, str]) -> dict[str, Any]:
     if name not in SAMPLERS:
         return {}
     others.pop("Sampler")
-    known = {s.casefold(): s for s in (AUTOMATIC, *SAMPLERS[name].schedules)}
-    if asked := known.get(said.get("Schedule type", "").casefold()):
+    known = (AUTOMATIC, *SAMPLERS[name].schedules)
+    if (asked := schedule_of(said.get("Schedule type", ""))) in known:
         others.pop("Schedule type")
         schedule = asked
-    return {"sampler": name, "schedule": known.get((schedule or AUTOMATIC).casefold(), AUTOMATIC)}
+    return {"sampler": name, "schedule": schedule if schedule in known else AUTOMATIC}
 
 
 def _size(value: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from sd_ui.spec.request import (
     Sampling,
     Source,
 )
-from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, split
+from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
 
 RANDOM_SEEDS = 2**32  # as elsewhere in the field: easy to read aloud, and exact in every language
 
@@ -120,7 +120,9 @@ def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults
     if name not in SAMPLERS:
         raise BadRequest("sampler", unknown(asked, SAMPLERS))
     usual = with_schedule or (AUTOMATIC if given(values.get("sampler")) else defaults.schedule)
-    schedule = choice("schedule", values.get("schedule"), usual)
+    said_schedule = values.get("schedule")
+    known = schedule_of(said_schedule) if isinstance(said_schedule, str) else None
+    schedule = choice("schedule", known or said_schedule, usual)
     schedules = (AUTOMATIC, *SAMPLERS[name].schedules)
     if schedule not in schedules:
         raise BadRequest("schedule", f"{schedule} does not go with {name}, which goes with {', '.join(schedules)}")

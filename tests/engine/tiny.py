@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from sd_ui.engine import guidance
 from sd_ui.engine.denoise import Prediction
 from sd_ui.engine.device import Place
 from sd_ui.engine.driver import Question
@@ -66,7 +67,7 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
 
 def run_of(model: Loaded, request: GenerationRequest, inputs: Inputs = Inputs()) -> Run:
     sampling = request.sampling
-    words = TextEncoder().encode(model, request.prompt, request.negative_prompt, request.model.clip_skip, sampling.cfg_scale)
+    words = TextEncoder().encode(model, request.prompt, request.negative_prompt, request.model.clip_skip, guidance.scale(sampling))
     return Run(request, SILENT, model, inputs, words, inputs.scene(request, model))
 
 

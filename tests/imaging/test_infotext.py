@@ -246,15 +246,17 @@ def test_what_cannot_be_used_is_shown_and_not_used(more: str, name: str) -> None
         ("Sampler: dpm++ 2m karras", "DPM++ 2M", "Karras"),
         ("Sampler: DPM++ 2M, Schedule type: Exponential", "DPM++ 2M", "Exponential"),
         ("Sampler: DPM++ 2M", "DPM++ 2M", AUTOMATIC),
-        ("Sampler: Euler a, Schedule type: Karras", "Euler a", AUTOMATIC),
-        ("Sampler: Euler a Karras", "Euler a", AUTOMATIC),
-        ("Sampler: Restart, Schedule type: Karras", None, None),
+        ("Sampler: DDIM, Schedule type: Karras", "DDIM", AUTOMATIC),
+        ("Sampler: Euler a, Schedule type: SGMUniform", "Euler a", "SGM Uniform"),
+        ("Sampler: Euler a Karras", "Euler a", "Karras"),
+        ("Sampler: PLMS Karras", "PLMS", AUTOMATIC),
+        ("Sampler: ER SDE, Schedule type: Karras", None, None),
     ],
 )
 def test_samplers_and_schedules_are_only_those_that_exist(said: str, sampler: str | None, schedule: str | None) -> None:
     reading = infotext.values(f"x\nSteps: 4, {said}, CFG scale: 1, Seed: 2, Size: 64x64")
     assert (reading.values.get("sampler"), reading.values.get("schedule")) == (sampler, schedule)
-    assert sampler or reading.others["Sampler"] == "Restart"
+    assert sampler or reading.others["Sampler"] == "ER SDE"
 
 
 def test_noise_from_another_device_is_said() -> None:

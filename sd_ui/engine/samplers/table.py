@@ -1,46 +1,77 @@
-"""Names of samplers to diffusers' scheduler classes: what each must be told so that it means what the name means elsewhere."""
+"""Names of samplers to their methods: which formula, from which spacing of its own, started how."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-import diffusers
+import torch
 
+from sd_ui.engine.samplers import consistency, dpm, euler, multistep, sde, sigmas
+from sd_ui.engine.samplers.levels import DistilledLevels, NoiseLevels
+from sd_ui.engine.samplers.method import Method
+from sd_ui.engine.samplers.plan import SigmaPlan
+from sd_ui.engine.samplers.restart import restarted
+from sd_ui.engine.samplers.sigmas import SCHEDULES, Sigmas, Wanted, without_penultimate
 from sd_ui.spec.samplers import resolved
 
-LINSPACE = {"timestep_spacing": "linspace", "steps_offset": 1}  # the offset is for "leading" alone; stock pipelines warn where it is missing
-DPM = {**LINSPACE, "algorithm_type": "dpmsolver++"}
-SDE = {**LINSPACE, "algorithm_type": "sde-dpmsolver++"}
-LEADING = {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}
 
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "DPM++ 2M": ("DPMSolverMultistepScheduler", {**DPM, "solver_order": 2}),
-    "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", {**SDE, "solver_order": 2}),
-    "DPM++ 3M SDE": ("DPMSolverMultistepScheduler", {**SDE, "solver_order": 3}),
-    "Euler": ("EulerDiscreteScheduler", LINSPACE),
-    "Euler a": ("EulerAncestralDiscreteScheduler", LINSPACE),
-    "Heun": ("HeunDiscreteScheduler", LINSPACE),
-    "LMS": ("LMSDiscreteScheduler", LINSPACE),
-    "DPM2": ("KDPM2DiscreteScheduler", LINSPACE),
-    "DPM2 a": ("KDPM2AncestralDiscreteScheduler", LINSPACE),
-    "UniPC": ("UniPCMultistepScheduler", {**LINSPACE, "solver_order": 2}),
-    "DEIS": ("DEISMultistepScheduler", {**LINSPACE, "solver_order": 2}),
-    "DDIM": ("DDIMScheduler", {**LEADING, "clip_sample": False}),
-    "PLMS": ("PNDMScheduler", {**LEADING, "skip_prk_steps": True}),
-    "LCM": ("LCMScheduler", {"steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False}),
+@dataclass(frozen=True)
+class Row:
+    """own: the spacing that the sampler brings itself, which is its "Uniform". discard: A1111's "discard penultimate sigma".
+
+    keeps_variance: see `SigmaPlan`. distilled: it asks only at LCM's levels. path: what becomes of the sigmas at last.
+    """
+
+    method: Method
+    own: Callable[[Wanted], Sigmas] | None = None
+    discard: bool = False
+    keeps_variance: bool = False
+    distilled: bool = False
+    path: Callable[[Sigmas], Sigmas] | None = None
+
+
+ROWS: dict[str, Row] = {
+    "DPM++ 2M": Row(multistep.dpmpp_2m),
+    "DPM++ SDE": Row(sde.dpmpp_sde),
+    "DPM++ 2M SDE": Row(sde.dpmpp_2m_sde),
+    "DPM++ 2M SDE Heun": Row(sde.dpmpp_2m_sde_heun),
+    "DPM++ 2S a": Row(dpm.dpmpp_2s_a),
+    "DPM++ 3M SDE": Row(sde.dpmpp_3m_sde, discard=True),
+    "Euler a": Row(euler.euler_a),
+    "Euler": Row(euler.euler),
+    "LMS": Row(multistep.lms),
+    "Heun": Row(euler.heun),
+    "DPM2": Row(euler.dpm2, discard=True),
+    "DPM2 a": Row(euler.dpm2_a, discard=True),
+    "DPM fast": Row(dpm.dpm_fast),
+    "DPM adaptive": Row(dpm.dpm_adaptive),
+    "Restart": Row(euler.heun, path=restarted),
+    "DDIM": Row(euler.euler, own=sigmas.leading, keeps_variance=True),
+    "DDIM CFG++": Row(euler.ddim_cfgpp, own=sigmas.leading, keeps_variance=True),
+    "PLMS": Row(multistep.plms, own=sigmas.leading, keeps_variance=True),
+    "UniPC": Row(multistep.unipc, own=sigmas.continuous, keeps_variance=True),
+    "LCM": Row(consistency.lcm, distilled=True),
+    "TCD": Row(consistency.tcd, own=sigmas.distilled, keeps_variance=True),
+    "DEIS": Row(multistep.deis),
 }
-FLAGS = {
-    "Uniform": {},
-    "Karras": {"use_karras_sigmas": True},
-    "Exponential": {"use_exponential_sigmas": True},
-    "Beta": {"use_beta_sigmas": True},
-}
 
 
-def scheduler(name: str, schedule: str, model: Mapping[str, Any]) -> Any:
-    """A fresh scheduler: it holds the state of one run. model: the model's own facts (betas, prediction type)."""
-    kind, told = SCHEDULERS[name]
-    facts = {key: value for key, value in model.items() if value is not None and key in ACCEPTED}
-    return getattr(diffusers, kind)(**facts, **told, **FLAGS[resolved(name, schedule)])
+def plan(name: str, schedule: str, facts: Mapping[str, Any], steps: int, run: int, device: torch.device, family: str = "sd") -> SigmaPlan:
+    """The last `run` of `steps` sampling steps, by the names of `spec.samplers`.
+
+    facts: of the model, as `Loaded.scheduler_config` has them. family: "sd" or "sdxl".
+    """
+    row = ROWS[name]
+    levels = NoiseLevels.of(facts)
+    levels = DistilledLevels.thinned(levels) if row.distilled else levels
+    whole = planned(row, resolved(name, schedule), Wanted(steps, levels, family))
+    rest = whole[min(steps - run, len(whole) - 2) :]
+    ends = min(sigma for sigma in whole if sigma > 0), whole[0]
+    return SigmaPlan(row.method, levels, row.path(rest) if row.path else rest, ends, row.keeps_variance, device)
 
 
-ACCEPTED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+def planned(row: Row, schedule: str, wanted: Wanted) -> Sigmas:
+    spacing = row.own if row.own is not None and schedule == "Uniform" else SCHEDULES[schedule]
+    found = without_penultimate(spacing(replace(wanted, steps=wanted.steps + 1))) if row.discard else spacing(wanted)
+    return [found[0], *(target for sigma, target in pairwise(found) if target < sigma)]  # few levels, many steps: some are the same

@@ -1,0 +1,86 @@
+"""A sampling method on its way down the model's noise levels: the loop's `Plan`. It keeps nothing between two runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from sd_ui.engine.denoise import Ask, Prediction, Randomness, Sampling, Start, Step
+from sd_ui.engine.samplers.brownian import BrownianPath
+from sd_ui.engine.samplers.levels import NoiseLevels
+from sd_ui.engine.samplers.method import Method, Point, Run, Said, Tools
+
+
+@dataclass(frozen=True)
+class SigmaPlan:
+    """sigmas: of this run; they fall, but where a restart goes back up. whole: lowest and highest of the schedule that they were cut from.
+
+    keeps_variance: the method was published for latents of unit variance: the run starts and ends with them (DDIM, PLMS, UniPC, TCD).
+    """
+
+    method: Method
+    levels: NoiseLevels
+    sigmas: Sequence[float]
+    whole: tuple[float, float]
+    keeps_variance: bool
+    device: torch.device
+
+    @property
+    def total(self) -> int:
+        return sum(target < sigma for sigma, target in pairwise(self.sigmas))
+
+    @property
+    def first(self) -> float:
+        return self.sigmas[0]
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        return noise * ((self.first**2 + 1) ** 0.5 if self.keeps_variance else self.first)
+
+    def noised(self, clean: Tensor, noise: Tensor) -> Tensor:
+        return self.levels.noised(clean, noise, self.first)
+
+    def sample(self, start: Start, randomness: Randomness) -> Sampling:
+        run = self.method(start.latents, self.sigmas, self.tools(start.latents.shape, randomness))
+        point: Point | None = next(run)
+        assert point is not None
+        x = point.x
+        while point is not None:
+            t = self.timestep(point.sigma)
+            prediction = yield Ask(self.levels.scaled(x, point.sigma), t)
+            said = self.understood(prediction, x, point.sigma)
+            asked, point, x = point, *self.advanced(run, said)
+            if start.held is not None:
+                x = start.held.into(x, self.kept(start, point))
+            yield Step(asked.step + 1, self.total, t, asked.sigma, x, said.denoised, prediction)
+        return x
+
+    def advanced(self, run: Run, said: Said) -> tuple[Point | None, Tensor]:
+        """The method's next question and its latents; None and the last latents at its end."""
+        try:
+            point = run.send(said)
+        except StopIteration as end:
+            x: Tensor = end.value
+            return None, self.levels.scaled(x, self.sigmas[-1]) if self.keeps_variance else x
+        return point, point.x
+
+    def understood(self, prediction: Prediction, x: Tensor, sigma: float) -> Said:
+        denoised = self.levels.denoised(prediction.guided, x, sigma)
+        return Said(denoised, x, denoised if prediction.uncond is None else self.levels.denoised(prediction.uncond, x, sigma))
+
+    def kept(self, start: Start, point: Point | None) -> Tensor:
+        """The held part as noisy as the rest is at the next question, and clean after the last."""
+        assert start.held is not None
+        return start.held.clean if point is None else self.levels.noised(start.held.clean, start.held.noise, point.sigma)
+
+    def timestep(self, sigma: float) -> Tensor:
+        return torch.tensor(self.levels.timestep(sigma), dtype=torch.float32, device=self.device)
+
+    def tools(self, shape: torch.Size, randomness: Randomness) -> Tools:
+        path = BrownianPath(randomness.seed, *self.whole, lambda seed: randomness.unit(seed, shape))
+        return Tools(
+            self.levels,
+            noise=lambda: randomness.normal(shape).to(self.device),
+            brownian=lambda sigma, target: path.between(sigma, target).to(self.device),
+        )
