@@ -4,7 +4,7 @@ Latents are float32, (1, C, h, w), on the model's device: one row per picture.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -45,10 +45,11 @@ class Start:
 
 @dataclass(frozen=True)
 class Ask:
-    """A sampler's question: what does the model predict here? latents are scaled as the model wants them."""
+    """A sampler's question: what does the model predict here? latents are scaled as the model wants them. call: its number, see `numbered`."""
 
     latents: Tensor
     timestep: Tensor
+    call: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,23 @@ class Plan(Protocol):
     def noised(self, clean: Tensor, noise: Tensor) -> Tensor: ...  # clean latents, as noisy as this run's first step wants them
 
     def sample(self, start: Start, randomness: Randomness) -> Sampling: ...
+
+
+def numbered(sampling: Sampling) -> Sampling:
+    """The same sampler, whose questions know how many came before them: what the model is told may change from call to call."""
+    call = 0
+    try:
+        said = next(sampling)
+        while True:
+            if isinstance(said, Ask):
+                said = sampling.send((yield replace(said, call=call)))
+                call += 1
+            else:
+                yield said
+                said = next(sampling)
+    except StopIteration as end:
+        latents: Tensor = end.value
+        return latents
 
 
 def fast_forward(sampling: Sampling, tape: Sequence[Prediction]) -> Ask | Tensor:

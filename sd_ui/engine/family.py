@@ -1,7 +1,7 @@
 """What differs from family to family once a model is in memory. A family is a value that is chosen once, when a model is loaded."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,22 +31,55 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """Both texts on the model's device; uncond is None where guidance is off."""
+class Weighted:
+    """One of the texts that AND joins."""
 
-    cond: Embedding
+    embedding: Embedding
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One call of the model. tokens: (rows, 77 x chunks, width). pooled: (rows, width). wanted: of each row, False for the negative prompt's."""
+
+    tokens: Tensor
+    pooled: Tensor | None
+    wanted: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """The texts on the model's device. conds: at least one; several where AND joins them. uncond is None where guidance is off."""
+
+    conds: tuple[Weighted, ...]
     uncond: Embedding | None
 
     @property
-    def rows(self) -> Tensor:
-        """As the model is called: unconditional first, as in diffusers' pipelines."""
-        return self.cond.tokens if self.uncond is None else torch.cat([self.uncond.tokens, self.cond.tokens])
+    def cond(self) -> Embedding:
+        """The first text, which most prompts have alone."""
+        return self.conds[0].embedding
 
     @property
-    def pooled(self) -> Tensor:
-        """The same of the texts as a whole, for families that have them."""
-        found = [said.pooled for said in (self.uncond, self.cond) if said is not None and said.pooled is not None]
-        return torch.cat(found)
+    def calls(self) -> tuple[Rows, ...]:
+        """Unconditional first, in one call as in diffusers' pipelines; in two where the negative prompt has another length, as in A1111."""
+        conds = stretched([cond.embedding for cond in self.conds])
+        if self.uncond is None:
+            return (rows(conds, [True] * len(conds)),)
+        if self.uncond.tokens.shape == conds[0].tokens.shape:
+            return (rows([self.uncond, *conds], [False] + [True] * len(conds)),)
+        return (rows([self.uncond], [False]), rows(conds, [True] * len(conds)))
+
+
+def rows(said: list[Embedding], wanted: list[bool]) -> Rows:
+    pooled = [each.pooled for each in said if each.pooled is not None]
+    return Rows(torch.cat([each.tokens for each in said]), torch.cat(pooled) if pooled else None, tuple(wanted))
+
+
+def stretched(said: list[Embedding]) -> list[Embedding]:
+    """Texts that AND joins get the length of the longest: the last row of the shorter ones is repeated, as in A1111."""
+    longest = max(each.tokens.shape[1] for each in said)
+    return [replace(each, tokens=torch.cat([each.tokens, each.tokens[:, -1:].expand(-1, longest - each.tokens.shape[1], -1)], 1))
+            if each.tokens.shape[1] < longest else each for each in said]  # fmt: skip
 
 
 Read = Callable[[TextPart, Tensor, int], Embedding]  # (encoder, token ids (chunks, 77), clip skip) -> tokens (chunks, 77, width), pooled of the first

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import sd_ui
 from sd_ui.engine import depth, guidance, start
 from sd_ui.engine.driver import Course, Driver
-from sd_ui.engine.family import Conditioning
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.run import Clock, Inputs, Run, drawn
 from sd_ui.engine.text import TextEncoder
+from sd_ui.engine.timeline import Timeline, calls_of
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.prompt import networks
 from sd_ui.spec.delivery import Delivery
@@ -61,9 +61,10 @@ class Engine:
         finally:
             driver.drop("")
 
-    def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Conditioning:
+    def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Timeline:
         scale = guidance.scale(request.sampling)
-        return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale)
+        calls = calls_of(request.sampling)
+        return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale, calls, request.emphasis)
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:

@@ -1,6 +1,7 @@
 """Classifier-free guidance (Ho and Salimans 2022): pure functions over what the model says."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -18,6 +19,13 @@ def scale(sampling: Sampling) -> float:
 def guided(uncond: Tensor, cond: Tensor, scale: float) -> Prediction:
     """uncond + scale * (cond - uncond). Scale 0 ignores the prompt, 1 is the conditional prediction, more extrapolates."""
     return Prediction(uncond + scale * (cond - uncond), cond, uncond)
+
+
+def composed(uncond: Tensor, conds: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """uncond + the weighted sum of the differences: what AND joins (Liu et al. 2022). One text of weight 1 is its own prediction."""
+    if list(weights) == [1.0]:
+        return conds[0]
+    return uncond + sum(weight * (cond - uncond) for cond, weight in zip(conds, weights, strict=True))
 
 
 def needs_uncond(scale: float) -> bool:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-EMPHASES = ("Original", "No norm", "Ignore", "None")
+from sd_ui.spec.request import EMPHASES
+
 MORE, LESS = 1.1, 1 / 1.1
 BREAK, BREAKING = "BREAK", -1.0
 DEEPEST = 100  # brackets whose factors are multiplied in A1111's order, from the inside; beyond it the last bit may differ

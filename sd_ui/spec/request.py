@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 EMBEDDED = "embedded"  # the name of the model in the box
 MODES = ("txt2img", "img2img", "inpaint", "depth2img")
+EMPHASES = ("Original", "No norm", "Ignore", "None")
 RESIZES = ("Just resize", "Crop and resize", "Resize and fill")
 
 
@@ -68,7 +69,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """width, height: pixels, multiples of 8. Picture i of count is the picture of seed + i. source None: from noise alone."""
+    """width, height: pixels, multiples of 8. Picture i of count is the picture of seed + i. source None: from noise alone.
+
+    emphasis: what the weights in the prompts do.
+    """
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -79,6 +83,7 @@ class GenerationRequest:
     seed: int = 0
     count: int = 1
     source: ImageToImage | Inpaint | DepthToImage | None = None
+    emphasis: str = EMPHASES[0]
 
     @property
     def mode(self) -> str:

@@ -239,7 +239,7 @@ def test_a_remembered_text_belongs_to_the_encoder_that_wore_the_lora(model, file
     texts = TextEncoder()
     dressed = adapters.dressed(model, [worn(files[0])])
     with torch.inference_mode():
-        plain, inside, again = (texts.encode(one, PROMPT, "", 1, 1.0).cond.tokens for one in (model, dressed, model))
+        plain, inside, again = (texts.encode(one, PROMPT, "", 1, 1.0).at(0).cond.tokens for one in (model, dressed, model))
     assert torch.equal(plain, again) and not torch.allclose(plain, inside, atol=1e-3)
 
 

@@ -22,6 +22,7 @@ from sd_ui.engine.family import TextPart
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.run import Clock, Inputs, Run
 from sd_ui.engine.text import TextEncoder
+from sd_ui.engine.timeline import calls_of
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.request import GenerationRequest, ImageRef
@@ -67,7 +68,8 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
 
 def run_of(model: Loaded, request: GenerationRequest, inputs: Inputs = Inputs()) -> Run:
     sampling = request.sampling
-    words = TextEncoder().encode(model, request.prompt, request.negative_prompt, request.model.clip_skip, guidance.scale(sampling))
+    said = request.prompt, request.negative_prompt, request.model.clip_skip
+    words = TextEncoder().encode(model, *said, guidance.scale(sampling), calls_of(sampling), request.emphasis)
     return Run(request, SILENT, model, inputs, words, inputs.scene(request, model))
 
 

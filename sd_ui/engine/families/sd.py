@@ -1,16 +1,18 @@
 """SD 1.x and 2.x: a U-Net over latents, the text by cross-attention."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from sd_ui.engine.denoise import Predict, Prediction
-from sd_ui.engine.family import Conditioning, Embedding, Family, TextPart
-from sd_ui.engine.guidance import guided
+from sd_ui.engine.family import Conditioning, Embedding, Family, Rows, TextPart
+from sd_ui.engine.guidance import composed, guided
 
 # Found by keturn by least squares over decoded pictures (2022, published as figures).
 RGB = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473), (0.0, 0.0, 0.0))
+
+Beside = Callable[[Rows], Mapping[str, Tensor] | None]
 
 
 def read(part: TextPart, ids: Tensor, clip_skip: int) -> Embedding:
@@ -29,25 +31,32 @@ def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channel
     return predicted_by(unet, text, cfg_scale, channels)
 
 
-def predicted_by(
-    unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, beside: Mapping[str, Tensor] | None = None
-) -> Predict:
-    """One call of the U-Net for both predictions, as diffusers does; one row where guidance is off.
+def nothing(call: Rows) -> None:
+    """What Stable Diffusion 1 and 2 are told besides."""
+
+
+def predicted_by(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, beside: Beside = nothing) -> Predict:
+    """One call of the U-Net for all predictions, as diffusers does; one row where guidance is off.
 
     beside: what the U-Net is told besides latents, time and text, a row for each of its rows.
     """
-    rows, dtype = text.rows, next(unet.parameters()).dtype
-    copies = len(rows)
+    dtype = next(unet.parameters()).dtype
+    calls = [(call, beside(call)) for call in text.calls]
 
-    def predict_noise(latents: Tensor, timestep: Tensor) -> Prediction:
+    def asked(latents: Tensor, timestep: Tensor, call: Rows, more: Mapping[str, Tensor] | None) -> Iterable[Tensor]:
+        copies = len(call.tokens)
         x = torch.cat([latents] * copies)
         if channels is not None:
             x = torch.cat([x, torch.cat([channels] * copies)], dim=1)
-        out = unet(x.to(dtype), timestep, encoder_hidden_states=rows.to(dtype), added_cond_kwargs=beside, return_dict=False)[0].float()
-        if copies == 1:
-            return Prediction(out, out)
-        uncond, cond = out.chunk(2)
-        return guided(uncond, cond, cfg_scale)
+        out: Tensor = unet(x.to(dtype), timestep, encoder_hidden_states=call.tokens.to(dtype), added_cond_kwargs=more, return_dict=False)[0]
+        return out.float().chunk(copies)
+
+    def predict_noise(latents: Tensor, timestep: Tensor) -> Prediction:
+        said = [out for call, more in calls for out in asked(latents, timestep, call, more)]
+        if text.uncond is None:
+            return Prediction(said[0], said[0])
+        uncond, *conds = said
+        return guided(uncond, composed(uncond, conds, [cond.weight for cond in text.conds]), cfg_scale)
 
     return predict_noise
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sd_ui.engine.denoise import Predict
 from sd_ui.engine.families import sd
-from sd_ui.engine.family import Conditioning, Embedding, Family, TextPart
+from sd_ui.engine.family import Conditioning, Embedding, Family, Rows, TextPart
 
 # By Timothy Alexis Vass, "Explaining the SDXL latent space" (2024), who gives them for 0..255.
 RGB = tuple(
@@ -16,7 +16,7 @@ RGB = tuple(
 )
 TRAINED = 2  # the layer before the last; clip skip 1 and 2 both mean it, as in Forge and ComfyUI
 AESTHETIC = (2.5, 6.0)  # the refiner's score for the negative prompt and the prompt
-Ids = Callable[[tuple[int, int], int], list[list[float]]]
+Ids = Callable[[tuple[int, int], Rows], list[list[float]]]
 
 
 def read(part: TextPart, ids: Tensor, clip_skip: int) -> Embedding:
@@ -26,22 +26,25 @@ def read(part: TextPart, ids: Tensor, clip_skip: int) -> Embedding:
     return Embedding(hidden, said.text_embeds[:1] if "text_embeds" in said else None)
 
 
-def base_ids(size: tuple[int, int], rows: int) -> list[list[float]]:
+def base_ids(size: tuple[int, int], call: Rows) -> list[list[float]]:
     """Height and width of the original, where it was cut off, height and width that are wanted: a picture that was never scaled or cropped."""
     width, height = size
-    return [[height, width, 0, 0, height, width]] * rows
+    return [[height, width, 0, 0, height, width]] * len(call.wanted)
 
 
-def refiner_ids(size: tuple[int, int], rows: int) -> list[list[float]]:
+def refiner_ids(size: tuple[int, int], call: Rows) -> list[list[float]]:
     """Height and width of the original, where it was cut off, how beautiful it is."""
     width, height = size
-    return [[height, width, 0, 0, score] for score in AESTHETIC[-rows:]]
+    return [[height, width, 0, 0, AESTHETIC[wanted]] for wanted in call.wanted]
 
 
 def predicting(ids: Ids) -> Callable[..., Predict]:
     def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, size: tuple[int, int]) -> Predict:
-        pooled = text.pooled.to(next(unet.parameters()).dtype)
-        beside = {"text_embeds": pooled, "time_ids": torch.tensor(ids(size, len(pooled)), dtype=torch.float32, device=pooled.device)}
+        def beside(call: Rows) -> dict[str, Tensor]:
+            assert call.pooled is not None
+            pooled = call.pooled.to(next(unet.parameters()).dtype)
+            return {"text_embeds": pooled, "time_ids": torch.tensor(ids(size, call), dtype=torch.float32, device=pooled.device)}
+
         return sd.predicted_by(unet, text, cfg_scale, channels, beside)
 
     return predict
