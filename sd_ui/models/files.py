@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sd_ui.models import header, lora_keys, loras, prediction, published
-from sd_ui.models.finding import REFINER_MODES, VAE, Finding, faulty, with_channels
+from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Header, Unreadable
-from sd_ui.models.published import FIRST_STAGE, REFINER, SD1, SD2, SDXL, UNET, Published
+from sd_ui.models.published import FIRST_STAGE, SD1, SD2, SDXL, UNET, Published
 from sd_ui.spec.cards import Defaults
 
 V_SIDE = 768  # pixels that Stable Diffusion 2 was made for where it predicts v
@@ -60,8 +60,7 @@ def recognised(found: Header) -> Finding:
 def _described(found: Header, known: Published, channels: int) -> Finding:
     positions = known.texts[0].positions(found)
     finding = Finding(family=known.family, defaults=Defaults(width=known.side, height=known.side), positions=positions[0] if positions else 77)
-    finding = with_channels(finding, channels)
-    return replace(finding, modes=REFINER_MODES) if known is REFINER and not finding.fault else finding
+    return with_channels(finding, channels)
 
 
 def _with_prediction(finding: Finding, said: str) -> Finding:

@@ -7,12 +7,13 @@ from sd_ui.models.lora_keys import Layer
 from sd_ui.spec.cards import Defaults, LoraFacts
 
 CHECKPOINT, VAE = "checkpoint", "vae"
-MODES_BY_CHANNELS = {  # of the U-Net's input: latents; with a depth plane; with a mask and masked latents
-    4: ("txt2img", "img2img", "inpaint"),
-    5: ("depth2img",),
-    9: ("inpaint",),
+PLAIN, WITH_DEPTH, PAINTER = ("txt2img", "img2img", "inpaint"), ("depth2img",), ("inpaint",)
+MODES: dict[str, dict[int, tuple[str, ...]]] = {  # by family, and by what its U-Nets take: latents; a depth plane too; a mask and masked latents too
+    "sd1": {4: PLAIN, 5: WITH_DEPTH, 9: PAINTER},
+    "sd2": {4: PLAIN, 5: WITH_DEPTH, 9: PAINTER},
+    "sdxl": {4: PLAIN, 9: PAINTER},
+    "sdxl-refiner": {4: ("img2img", "inpaint")},  # it was trained for the last fifth of the way only
 }
-REFINER_MODES = ("img2img", "inpaint")  # it was trained for the last fifth of the way only
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:
 
 def with_channels(finding: Finding, channels: int) -> Finding:
     """The modes that follow from the U-Net's input channels."""
-    if channels in MODES_BY_CHANNELS:
-        return replace(finding, modes=MODES_BY_CHANNELS[channels])
+    known = MODES[finding.family]
+    if channels in known:
+        return replace(finding, modes=known[channels])
     if channels == 8:
         return replace(finding, fault="is an InstructPix2Pix model, which is not supported yet")
-    return replace(finding, fault=f"its U-Net takes {channels} channels; only 4, 5 and 9 are known")
+    return replace(finding, fault=f"its U-Net takes {channels} channels; of its family only {' and '.join(map(str, known))} are known")

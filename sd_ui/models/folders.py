@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sd_ui.models import header
-from sd_ui.models.finding import REFINER_MODES, VAE, Finding, faulty, with_channels
+from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.cards import Defaults
 
@@ -171,8 +171,6 @@ def _described(path: Path) -> Finding:
         tokenizer=path / tokenizer,
     )
     finding = with_channels(finding, _whole(unet.get("in_channels"), 4))
-    if known == "sdxl-refiner" and not finding.fault:
-        return replace(finding, modes=REFINER_MODES)
     if (path / "unet" / INPAINT_PLANES).is_file():
         _check_weights(path / "unet" / INPAINT_PLANES, "the inpainting planes")
     if (path / "unet" / DEPTH_PLANES).is_file() and not finding.fault:

@@ -67,7 +67,7 @@ def test_every_layout_is_recognised_and_the_input_channels_tell_the_modes(models
 def test_a_folder_of_stable_diffusion_2_is_told_by_its_text_width_and_has_its_own_size(tmp_path):
     tiny_folder(tmp_path / "second", cross_attention_dim=1024, sample_size=96)
     card = index(tmp_path).card("second")
-    assert (card.family, card.fault, card.defaults.width, card.defaults.schedule) == ("sd2", "", 768, "Automatic")
+    assert (card.family, card.fault, card.defaults.width, card.defaults.schedule) == ("sd2", "", 768, "Karras")
 
 
 def test_a_folder_that_is_a_model_itself_may_be_given(models):

@@ -1,0 +1,25 @@
+"""docs/models.md promises what the code does, and what the oracle has checked."""
+
+from docs.make_models import TARGET, page
+from sd_ui.engine.families.table import FAMILIES
+from sd_ui.models import published
+from sd_ui.models.finding import MODES
+from tests.engine import test_oracle, test_oracle_sd2, test_oracle_sdxl
+
+XL = [(mode.removeprefix("refiner, ").split(",")[0], facts) for mode, (_, facts, _, _) in test_oracle_sdxl.MODES.items()]
+ORACLES = {
+    "sd1": {(mode.split(",")[0], channels) for mode, (_, channels, _, _) in test_oracle.SOURCES.items()},
+    "sd2": {(mode.split(",")[0], channels) for mode, (_, channels, _, _) in test_oracle_sd2.SOURCES.items()},
+    "sdxl": {(mode, facts.get("in_channels", 4)) for mode, facts in XL if not facts.get("refiner")},
+    "sdxl-refiner": {(mode, 4) for mode, facts in XL if facts.get("refiner")},
+}
+
+
+def test_the_page_of_models_is_up_to_date():
+    assert TARGET.read_text(encoding="utf-8") == page(), "run: python docs/make_models.py"
+
+
+def test_every_native_mode_of_every_family_is_compared_with_diffusers_own_pipeline():
+    assert FAMILIES.keys() == MODES.keys() == {one.family for one in published.PUBLISHED}
+    for family, known in MODES.items():
+        assert ORACLES[family] == {(mode, channels) for channels, modes in known.items() for mode in modes}, family
