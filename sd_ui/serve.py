@@ -54,7 +54,7 @@ def launch(services: Services) -> Page:
     """The page, up and answering. The guard asks for passwords, so Gradio is told of none."""
     from starlette.middleware import Middleware
 
-    from sd_ui.api import pictures
+    from sd_ui.api import pictures, previews
     from sd_ui.api.guard import Guard, Rules
     from sd_ui.ui import page, theme
 
@@ -69,7 +69,7 @@ def launch(services: Services) -> Page:
             server_port=settings.port,
             share=settings.share,
             root_path=settings.root_path,
-            app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": pictures.routes(services)},
+            app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": pictures.routes(services) + previews.routes(services)},
             max_file_size=settings.max_upload_mb * 1_000_000,
             mcp_server=settings.mcp,
             prevent_thread_lock=True,

@@ -66,6 +66,18 @@ class ModelIndex:
             raise BadRequest("model", f"{checkpoint} cannot be used: {error}") from None
         return tokens.count(tokenizer, text, finding.positions)
 
+    def loras(self, checkpoint: str) -> list[ModelCard]:
+        """Those that a checkpoint can wear; none where it is not there or cannot be read."""
+        cards, findings = self._cards, self._findings
+        if checkpoint not in cards or cards[checkpoint].kind != CHECKPOINT:
+            return []
+        try:
+            own = self._remembered.ask(fitting.layers_of, cards[checkpoint].path)
+        except (Unreadable, OSError):
+            return []
+        usable = (card for card in cards.values() if card.kind == LORA and not card.fault)
+        return [card for card in usable if (finding := findings.get(card.name)) and not loras.misfit(finding.layers, own)]
+
     def misfit(self, checkpoint: str, lora: str) -> str:
         """Why a checkpoint cannot wear a LoRA, in words; "" where it can. Raises BadRequest where one of them is not there."""
         card, other, finding = self.card(checkpoint), self.card(lora), self._findings.get(lora)

@@ -12,7 +12,7 @@ from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
-from sd_ui.ui.components.component import About, DepthMap, EngineLine, Message, QueuePanel, Results, Viewer
+from sd_ui.ui.components.component import About, DepthMap, EngineLine, LoraPicker, Message, QueuePanel, Results, Viewer
 from sd_ui.ui.form import Widgets, widget
 from sd_ui.ui.tabs import modes
 from sd_ui.ui.tabs.png_info import PngInfo, png_info
@@ -41,6 +41,7 @@ class Layout:
     message: Message
     engine: EngineLine
     about: About
+    loras: LoraPicker
     token_counts: dict[str, gr.HTML]
     buttons: dict[str, gr.Button]
     ratios: dict[str, gr.Button]
@@ -91,11 +92,12 @@ def top(services: Services, buttons: dict[str, gr.Button]) -> Parts:
 def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:
     """What is asked for."""
     shared, token_counts = prompts()
+    loras = LoraPicker(elem_id="loras")
     with gr.Row(elem_id="actions"):
         go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
     parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "message": Message(elem_id="message"), "about": About(elem_id="about")}
-    parts |= mode_tabs()
+    parts |= mode_tabs() | {"loras": loras}
     parts["shared"] = shared | settings(services, buttons)
     with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
         parts["delivery"] = form.delivery_widgets(services.settings)

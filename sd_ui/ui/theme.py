@@ -6,7 +6,7 @@ import gradio as gr
 
 from sd_ui.ui.components.component import static
 
-STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css")
+STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "loras.css")
 
 
 def theme() -> gr.themes.Base:

@@ -1,11 +1,13 @@
 """What the components show, as plain values: of an event, a picture, a job, a model. No widgets, no waiting."""
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.cards import LoraFacts, ModelCard
 from sd_ui.spec.events import Event, Loading, Mapped, Stepped
 
 View = dict[str, Any]
@@ -84,6 +86,24 @@ def about(card: ModelCard | None, folder: str) -> View:
         return {"title": "No model", "text": "", "examples": [], "strip": "", "hint": hint}
     told = {"title": card.title or card.name, "text": card.fault or card.about, "hint": hint}
     return told | {"examples": list(card.examples), "strip": "" if card.samples is None else strip(card.samples)}
+
+
+def loras(fitting: Sequence[ModelCard], every: Sequence[ModelCard]) -> View:
+    """fitting: those of `every` LoRA that the chosen model can wear. The name is the shortest that a tag can say."""
+    stems = Counter(card.path.stem.casefold() for card in every)
+    shown = [lora(card, card.path.stem if stems[card.path.stem.casefold()] == 1 else card.name) for card in fitting]
+    return {"loras": [view for view in shown if not set(view["name"]) & set("<>:")], "others": len(every) - len(fitting)}
+
+
+def lora(card: ModelCard, name: str) -> View:
+    facts = card.lora or LoraFacts()
+    rank = f", rank {facts.rank}" if facts.rank else ""
+    return {
+        "name": name,
+        "facts": facts.method + rank,
+        "words": list(facts.triggers),
+        "preview": f"previews/{quote(card.name)}" if facts.preview else "",
+    }
 
 
 def strip(path: Path) -> str:

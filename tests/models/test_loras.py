@@ -245,6 +245,7 @@ def test_a_lora_for_the_model_in_the_box_is_of_its_family_and_fits_nothing_else(
     write(tmp_path / "pixel.safetensors", tensors)
     found = index(home, tmp_path)
     assert found.card("pixel").family == found.card("embedded").family
+    assert [card.name for card in found.loras("embedded")] == ["pixel"] and found.loras("good") == found.loras("nobody") == found.loras("pixel") == []
     assert found.misfit("embedded", "pixel") == "" and all(found.misfit(name, "pixel") for name in ("good", "small", "painter"))
 
 

@@ -67,6 +67,12 @@ class About(Component):
     files = "about"
 
 
+class LoraPicker(Component):
+    """LoRAs to choose from. {"loras": [{name, facts, words: [text], preview: URL}], "others": how many are for other models}"""
+
+    files = "loras"
+
+
 class DepthMap(Component):
     """The depth map that the last run used. {"src": data-URI} or None."""
 

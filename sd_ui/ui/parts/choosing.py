@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from sd_ui.prompt import language
 from sd_ui.services import Services
 from sd_ui.spec.cards import Defaults
 from sd_ui.spec.errors import BadRequest
@@ -11,6 +12,7 @@ from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
 from sd_ui.ui.layout import Layout, folder_of_models, models_listed
 from sd_ui.ui.owner import owner
+from sd_ui.ui.parts import wearing
 from sd_ui.ui.parts.quiet import EACH, HIDDEN, LAST, QUIET
 
 Updates = dict[Any, Any]
@@ -68,7 +70,8 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
 
     shared["model"].input(chosen, [shared["model"], shared["negative_prompt"]], list(best.values()), **LAST)
     gr.on([page.load, shared["model"].change], told, shared["model"], layout.about, **LAST)
-    layout.buttons["refresh"].click(refreshed, [shared["model"], shared["vae"]], [shared["model"], shared["vae"]], **HIDDEN)
+    looked = layout.buttons["refresh"].click(refreshed, [shared["model"], shared["vae"]], [shared["model"], shared["vae"]], **HIDDEN)
+    wearing.wire(services, layout, page, looked)
 
 
 # ---------------------------------------------------------------- size and seed
@@ -97,7 +100,8 @@ def seeds(services: Services, layout: Layout) -> None:
 
 # ---------------------------------------------------------------- tokens
 def counting(services: Services, layout: Layout) -> None:
-    def counted(model: str, text: str) -> str:
+    def counted(model: str, text: str, name: str) -> str:
+        text = language.bare(text) if name == "prompt" else text  # what the text encoder sees of it
         try:
             return views.tokens(services.models.tokens(model, text)) if text else ""
         except BadRequest:  # a model that cannot count: Generate says what is wrong with it
@@ -105,4 +109,4 @@ def counting(services: Services, layout: Layout) -> None:
 
     for name, shown in layout.token_counts.items():
         text, model = layout.shared[name], layout.shared["model"]
-        gr.on([text.change, model.change], counted, [model, text], shown, js=PAUSE, **LAST)
+        gr.on([text.change, model.change], lambda model, text, name=name: counted(model, text, name), [model, text], shown, js=PAUSE, **LAST)
