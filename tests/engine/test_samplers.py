@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DEISMultistepScheduler, TCDScheduler, UniPCMultistepScheduler
 
+from docs.make_samplers import TARGET, page
 from sd_ui.engine.denoise import Prediction, Start, answered
 from sd_ui.engine.noise import randomness
 from sd_ui.engine.samplers import table
@@ -279,3 +280,17 @@ def test_fresh_noise_keeps_the_spread_of_the_data(name):
     begun = Start(plan.from_noise(source.normal((1, 4, 64, 64))))
     end = last(answered(plan.sample(begun, source), model(plan.levels, gauss)))
     assert abs(float(end.mean()) - 0.7) < 0.03 and abs(float(end.std()) - 0.5) < 0.06
+
+
+# ---------------------------------------------------------------- what is said of them
+def test_the_page_about_samplers_is_made_from_the_tables():
+    assert TARGET.read_text(encoding="utf-8") == page(), "run: python docs/make_samplers.py"
+
+
+@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.calls in "12"])
+def test_a_step_costs_as_many_calls_as_the_table_says(name):
+    plan = plan_of(name, "SGM Uniform" if "SGM Uniform" in SAMPLERS[name].schedules else "Uniform", steps=21)
+    source, asked = randomness(3), []
+    answer = model(plan.levels)
+    last(answered(plan.sample(Start(plan.from_noise(source.normal(SHAPE))), source), lambda x, t: asked.append(1) or answer(x, t)))
+    assert len(asked) == (21 if SAMPLERS[name].calls == "1" else 41)
