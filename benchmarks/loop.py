@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks import models
+from benchmarks import loras, models
 from benchmarks.measure import Row, compared, in_turn
 from sd_ui.engine.generate import Engine
 from sd_ui.spec.delivery import Delivery
@@ -47,7 +47,9 @@ def rows(rounds: int, large: bool) -> list[Row]:
     ]
     if large:
         what = "one picture against stock diffusers, U-Net of SD 1.5 size, 256 px, 4 steps"
-        found.append(against_stock(what, models.sd15_size(), asked(256, 4), max(3, rounds // 3)))
+        engine = models.sd15_size()
+        found.append(against_stock(what, engine, asked(256, 4), max(3, rounds // 3)))
+        found += loras.rows(engine, max(3, rounds // 3))
     return found
 
 

@@ -46,7 +46,7 @@ class Fixed:
         self._loaded = loaded
 
     @contextmanager
-    def lease(self, model: ModelChoice) -> Any:
+    def lease(self, model: ModelChoice, loras: Any = ()) -> Any:
         yield self._loaded
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sd_ui import settings as server
 from sd_ui.settings import Settings, SettingsError
-from sd_ui.spec.cards import Defaults
+from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, Field
 from sd_ui.spec.limits import allowed
@@ -124,15 +124,26 @@ def models(given: argparse.Namespace, settings: Settings) -> int:
 
     cards = open_models(settings).cards().values()
     if given.json:
-        rows = [
-            {"name": c.name, "kind": c.kind, "family": c.family, "modes": c.modes, "bytes": c.size, "about": c.about, "fault": c.fault} for c in cards
-        ]
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        print(json.dumps([as_row(c) for c in cards], ensure_ascii=False, indent=2))
     else:
         for c in cards:
-            does = f"cannot be used: {c.fault}" if c.fault else ", ".join(c.modes) or c.kind
-            print(f"{c.name}  ({', '.join(filter(None, [c.kind, c.family]))}, {c.size / 1e6:.0f} MB): {does}")
+            kind = c.lora.method if c.lora else c.kind
+            print(f"{c.name}  ({', '.join(filter(None, [kind, c.family]))}, {c.size / 1e6:.0f} MB): {does(c)}")
     return OK
+
+
+def as_row(card: ModelCard) -> dict[str, Any]:
+    facts = {"name": card.name, "kind": card.kind, "family": card.family, "modes": card.modes, "bytes": card.size, "about": card.about}
+    own = {"method": card.lora.method, "rank": card.lora.rank, "triggers": card.lora.triggers} if card.lora else {}
+    return facts | own | {"fault": card.fault}
+
+
+def does(card: ModelCard) -> str:
+    if card.fault:
+        return f"cannot be used: {card.fault}"
+    if card.lora:
+        return f"<lora:{card.name}:1>" + (f" with words such as {', '.join(card.lora.triggers[:5])}" if card.lora.triggers else "")
+    return ", ".join(card.modes) or card.kind
 
 
 def info(given: argparse.Namespace, settings: Settings) -> int:

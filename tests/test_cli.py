@@ -19,6 +19,7 @@ from sd_ui.spec.events import Drawn, Loading, Stepped
 from sd_ui.spec.fields import FIELDS
 from sd_ui.spec.made import Made
 from sd_ui.spec.request import Inpaint
+from tests.loras import write
 
 ROOT = Path(__file__).parents[1]
 
@@ -209,6 +210,19 @@ def test_info_about_no_picture_ends_with_2(elsewhere, capsys, name):
 def test_a_wrong_setting_ends_with_2_wherever_it_comes_from(capsys):
     assert run("models", environ={"SDUI_PORT": "0"}) == 2
     assert "port: '0' is not allowed (from SDUI_PORT)" in capsys.readouterr().err
+
+
+def test_loras_are_listed_with_the_tag_that_asks_for_them(elsewhere, capsys):
+    import torch
+
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_down.weight": torch.zeros(4, 768), f"{layer}.lora_up.weight": torch.zeros(320, 4)}
+    write(elsewhere / "models" / "Lora" / "ink.safetensors", tensors, **{"modelspec.trigger_phrase": "ink wash"})
+    assert run("models") == 0
+    assert "ink  (LoRA, sd1, 0 MB): <lora:ink:1> with words such as ink wash" in capsys.readouterr().out
+    assert run("models", "--json") == 0
+    (row,) = [row for row in json.loads(capsys.readouterr().out) if row["kind"] == "lora"]
+    assert (row["method"], row["rank"], row["triggers"], row["fault"]) == ("LoRA", 4, ["ink wash"], "")
 
 
 def test_a_folder_of_models_that_is_not_there_is_said(elsewhere, capsys):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -60,9 +61,9 @@ def dressed(loaded: Loaded, outfit: Sequence[Worn]) -> Loaded:
     read_in = [(worn, _checked(loaded, worn)) for worn in outfit]
     unet, others = loaded.unet, {"depth_unet": loaded.depth_unet, "inpaint_unet": loaded.inpaint_unet}
     weights = _weights(unet, UNET, read_in)
-    view = _view(unet, weights)
-    views: dict[str, Any] = {name: view if other is unet else other and _sibling(other, unet, weights, read_in) for name, other in others.items()}
-    return replace(loaded, unet=view, texts=_texts(loaded, read_in), loras=tuple(worn.said for worn in outfit), **views)
+    worn = view(unet, weights)
+    views: dict[str, Any] = {name: worn if other is unet else other and _sibling(other, unet, weights, read_in) for name, other in others.items()}
+    return replace(loaded, unet=worn, texts=_texts(loaded, read_in), loras=tuple(worn.said for worn in outfit), **views)
 
 
 def needs(loaded: Loaded, outfit: Sequence[Worn]) -> int:
@@ -147,12 +148,18 @@ def _changed(weight: Tensor, layer: Layer, worn: ReadIn) -> nn.Parameter:
     """In float32, one LoRA after the other, each from the pristine weight; then as precise as the model is."""
     if weight.is_meta or not weight.is_floating_point():
         raise BadRequest("prompt", "a LoRA needs weights that are in memory and not quantised; load the model in another precision")
-    new = weight.detach().float().clone()
+    new: Tensor | None = None
     for one, lora in worn:
         if layer in lora.tensors and one.strength(layer.part):
-            roles = {role: tensor.to(weight.device, new.dtype, copy=True) for role, tensor in lora.tensors[layer].items()}
+            roles = {role: tensor.to(weight.device, torch.float32, copy=True) for role, tensor in lora.tensors[layer].items()}
             known = weight[:, : _inputs(roles, weight)]  # a first convolution may have more inputs than the LoRA knows: they stay as they are
-            new[:, : known.shape[1]] += deltas.delta(roles, known, one.strength(layer.part), lora.alphas[layer])
+            delta = deltas.delta(roles, known, one.strength(layer.part), lora.alphas[layer])
+            if new is None and delta.shape == weight.shape:
+                new = delta.add_(weight)  # the same sum, in memory that is there already
+            else:
+                new = weight.float().clone() if new is None else new
+                new[:, : known.shape[1]] += delta
+    assert new is not None
     return nn.Parameter(new.to(weight.dtype), requires_grad=False)
 
 
@@ -162,16 +169,16 @@ def _inputs(roles: deltas.Roles, weight: Tensor) -> int:
     return columns // weight[0, 0].numel()
 
 
-def _view(module: Module, weights: Mapping[str, nn.Parameter]) -> Module:
+def view(module: Module, weights: Mapping[str, nn.Parameter]) -> Module:
     """A second module tree over the same tensors, but for these; the module itself where there are none."""
     if not weights:
         return module
     tensors = (*module.parameters(), *module.buffers())
     memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors}  # what deepcopy takes for copied already
-    view = copy.deepcopy(module, memo)
+    second = copy.deepcopy(module, memo)
     for name, weight in weights.items():
-        view.get_submodule(name).weight = weight
-    return view
+        second.get_submodule(name).weight = weight
+    return second
 
 
 def _sibling(other: Module, unet: nn.Module, weights: Mapping[str, nn.Parameter], worn: ReadIn) -> Module:
@@ -182,7 +189,7 @@ def _sibling(other: Module, unet: nn.Module, weights: Mapping[str, nn.Parameter]
         is_shared = own.data_ptr() == unet.get_parameter(f"{name}.weight").data_ptr()
         return changed if is_shared else _changed(own, Layer(UNET, name.replace(".", "_")), worn)
 
-    return _view(other, {name: of_both(name, changed) for name, changed in weights.items()})
+    return view(other, {name: of_both(name, changed) for name, changed in weights.items()})
 
 
 def _texts(loaded: Loaded, worn: ReadIn) -> tuple[TextPart, ...]:
@@ -190,4 +197,4 @@ def _texts(loaded: Loaded, worn: ReadIn) -> tuple[TextPart, ...]:
     changed = [(text, _weights(text.encoder, part, worn)) for part, text in _named_texts(loaded)]
     if not any(weights for _, weights in changed):
         return loaded.texts
-    return tuple(replace(text, encoder=_view(text.encoder, weights) if weights else copy.copy(text.encoder)) for text, weights in changed)
+    return tuple(replace(text, encoder=view(text.encoder, weights) if weights else copy.copy(text.encoder)) for text, weights in changed)

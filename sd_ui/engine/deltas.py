@@ -24,13 +24,13 @@ def delta(roles: Roles, weight: Tensor, strength: float, alpha: float | None = N
     alpha, rank = (float(roles["alpha"]) if "alpha" in roles else alpha), inner(roles)
     scale = strength * alpha / rank if alpha is not None and rank else strength  # in this order, as peft computes it
     if "magnitude" not in roles:
-        return (product(roles) * scale).reshape(weight.shape)
+        return product(roles).mul_(scale).reshape(weight.shape)
     whole = (product(roles) * (alpha / rank if alpha is not None and rank else 1.0)).reshape(weight.shape)
     return (decomposed(weight.float() + whole, roles["magnitude"]) - weight.float()) * strength
 
 
 def product(roles: Roles) -> Tensor:
-    """The unscaled change as a matrix."""
+    """The unscaled change as a matrix of its own."""
     if "up" in roles:
         return low_rank(roles["up"], roles["down"], roles.get("mid"))
     if "hada_w1_a" in roles:
