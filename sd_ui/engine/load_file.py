@@ -58,7 +58,7 @@ def _told(found: Header, level: int, config: dict[str, Any]) -> dict[str, Any]:
     """The widths of text and sizes, and the heads that follow from the levels' widths. level: the first one that has attention."""
     cross = found.shape(UNET + f"input_blocks.{3 * level + 1}.1.transformer_blocks.0.attn2.to_k.weight")
     beside = found.shape(UNET + "label_emb.0.0.weight")
-    facts = {"cross_attention_dim": cross[1]} if len(cross) == 2 else {}
+    facts: dict[str, Any] = {"cross_attention_dim": cross[1]} if len(cross) == 2 else {}
     if isinstance(config["attention_head_dim"], list):  # Stable Diffusion 1.x has 8 heads everywhere
         facts["attention_head_dim"] = [max(1, width // HEAD) for width in config["block_out_channels"]]
     return facts | ({"projection_class_embeddings_input_dim": beside[1]} if len(beside) == 2 else {})

@@ -21,8 +21,8 @@ class WornLora:
 class Made:
     """How one picture was really computed.
 
-    model_hash, vae_hash: sha256 of the weights ("" where unknown). layout: the memory layout of the latents. batch: rows in a model call.
-    seed: this picture's own. schedule: what "Automatic" stood for. steps_run: sampling steps really run.
+    model_hash, vae_hash, refiner_hash: sha256 of the weights ("" where unknown). layout: the memory layout of the latents.
+    batch: rows in a model call. seed: this picture's own. schedule: what "Automatic" stood for. steps_run: sampling steps really run.
     """
 
     app: str = ""
@@ -36,6 +36,7 @@ class Made:
     threads: int = 0
     model_hash: str = ""
     vae_hash: str = ""
+    refiner_hash: str = ""
     schedule: str = ""
     steps_run: int = 0
     loras: tuple[WornLora, ...] = ()

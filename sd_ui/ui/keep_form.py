@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.services import Services
+from sd_ui.spec.fields import NONE
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
@@ -29,7 +30,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
         updates: dict[Any, Any] = {widgets[name]: value for name, value in values.items() if name in widgets and usable(widgets[name], value)}
         if "sampler" in values:
             updates[layout.shared["schedule"]] = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values.get("schedule"))
-        updates |= models_listed(layout, cards, values.get("model", EMBEDDED), values.get("vae", AUTOMATIC))
+        updates |= models_listed(layout, cards, values.get("model", EMBEDDED), values.get("vae", AUTOMATIC), values.get("refiner", NONE))
         return updates | ({layout.tabs: gr.Tabs(selected=mode), layout.mode: mode} if mode in views.MODES else {})
 
     loaded = page.load(restore, kept, [*widgets.values(), layout.tabs], **QUIET)

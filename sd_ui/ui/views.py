@@ -12,7 +12,7 @@ from sd_ui.spec.events import Event, Loading, Mapped, Stepped
 
 View = dict[str, Any]
 MODES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "depth2img": "Depth"}
-HINT = "Any Stable Diffusion 1.x checkpoint (.safetensors) or diffusers folder can be used too: put it into {folder} and press the refresh button."
+HINT = "Checkpoints of Stable Diffusion 1.x, 2.x and XL can be used too, as .safetensors or diffusers folders: put them into {folder} and refresh."
 PROMPT_CHARACTERS = 120  # of a prompt in the queue panel
 LARGEST_STRIP = 300_000  # bytes
 

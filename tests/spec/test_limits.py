@@ -13,7 +13,7 @@ from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS
 from sd_ui.spec.limits import Accepted, Limits, fitted
-from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint
+from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, Refiner
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
 
 PICTURE, MASK = ImageRef("a" * 64, 640, 480), ImageRef("b" * 64, 640, 480)
@@ -35,6 +35,9 @@ MODELS = {
         card("dull", "vae", modes=(), fault="the file is damaged"),
         replace(card("wide", "vae", modes=()), family="sdxl"),
         replace(card("any", "vae", modes=()), family=""),
+        card("second", modes=("txt2img", "img2img", "inpaint")),
+        card("painter", modes=("inpaint",)),
+        replace(card("xl", modes=("img2img", "inpaint")), family="sdxl"),
     )
 }
 
@@ -91,6 +94,10 @@ REFUSED = [
     ("vae", "photo", "'photo'", "known are: Automatic, sharp, dull, wide, any"),
     ("vae", "dull", "dull", "the file is damaged"),
     ("vae", "wide", "wide is for latents of SDXL", "those of embedded are Stable Diffusion 1.x and 2.x's"),
+    ("refiner", "secnod", "'secnod'", "did you mean second"),
+    ("refiner", "torn", "torn", "the file is damaged"),
+    ("refiner", "photo", "embedded model", "latents of its own"),
+    ("refiner_switch_at", 0, "0", "0.01 to 1"),
     ("init", None, "missing", "give a picture"),
     ("init", "/etc/passwd", "is not a picture", ""),
     ("mask", None, "missing", "give a picture"),
@@ -104,6 +111,19 @@ def test_a_refusal_names_the_field_the_value_and_what_is_allowed(field, value, s
     assert refusal.value.field == field
     assert shown in refusal.value.why and allowed in refusal.value.why
     str(refusal.value).encode("utf-8")  # every output can carry it
+
+
+def test_a_refiner_takes_over_between_models_that_understand_each_other():
+    found = asked(model="photo", refiner="second", refiner_switch_at="0.7")
+    assert found.request.refiner == Refiner("second", 0.7) and not found.notes
+    for none in (None, "", "None", "photo"):
+        assert asked(model="photo", refiner=none).request.refiner is None
+    assert asked(model="photo", refiner_switch_at=0.5).notes == ("Switch at means nothing without a refiner; it was not used.",)
+    only = "knows inpaint only"
+    for model, refiner, why in (("photo", "xl", "latents of SDXL"), ("photo", "painter", only), ("painter", "photo", only)):
+        with pytest.raises(BadRequest, match=why) as refusal:
+            fitted("inpaint", {**of("inpaint"), "model": model, "refiner": refiner}, MODELS)
+        assert refusal.value.field == "refiner"
 
 
 def test_an_unknown_mode_is_refused_with_the_known_ones():

@@ -1,6 +1,7 @@
 """SD 1.x and 2.x: a U-Net over latents, the text by cross-attention."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ def read(part: TextPart, ids: Tensor, clip_skip: int) -> Embedding:
     """
     layers = part.encoder.config.num_hidden_layers
     hidden = part.encoder(ids, output_hidden_states=True).hidden_states[-min(clip_skip, layers)]
-    return Embedding(part.encoder.final_layer_norm(hidden))
+    norm: Any = part.encoder.final_layer_norm
+    return Embedding(norm(hidden))
 
 
 def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None = None, size: tuple[int, int] = (0, 0)) -> Predict:

@@ -64,13 +64,14 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
     def told(model: str) -> views.View:
         return views.about(services.models.cards().get(model), folder_of_models(services))
 
-    def refreshed(model: str, vae: str) -> Updates:
+    def refreshed(model: str, vae: str, refiner: str) -> Updates:
         services.models.refresh()
-        return models_listed(layout, services.models.cards(), model, vae)
+        return models_listed(layout, services.models.cards(), model, vae, refiner)
 
     shared["model"].input(chosen, [shared["model"], shared["negative_prompt"]], list(best.values()), **LAST)
     gr.on([page.load, shared["model"].change], told, shared["model"], layout.about, **LAST)
-    looked = layout.buttons["refresh"].click(refreshed, [shared["model"], shared["vae"]], [shared["model"], shared["vae"]], **HIDDEN)
+    listed = [shared[name] for name in ("model", "vae", "refiner")]
+    looked = layout.buttons["refresh"].click(refreshed, listed, [*listed, shared["refiner_switch_at"]], **HIDDEN)
     wearing.wire(services, layout, page, looked)
 
 
