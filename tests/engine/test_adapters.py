@@ -15,7 +15,9 @@ from sd_ui.engine.text import TextEncoder
 from sd_ui.models.lora_keys import Layer
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.made import WornLora
-from tests.engine.tiny import loaded
+from sd_ui.spec.request import GenerationRequest, Sampling
+from tests.engine.kscheduler import KScheduler
+from tests.engine.tiny import SEED, SIZE, latents_of, loaded, run_of
 from tests.loras import CONVOLUTIONS, RANK, kohya, layers, peft, random, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`")  # the stock pipeline, of a second LoRA
@@ -55,8 +57,8 @@ def ours(model, *outfit) -> Tensor:
     return predicted(dressed.unet, dressed.text_encoder, dressed.tokenizer)
 
 
-def theirs(files, weights, fuse=False) -> Tensor:
-    """peft's, by diffusers' pipeline over a model of its own. weights: for each file one number, or {"unet": ..., "text_encoder": ...}."""
+def stock(files, weights, fuse=False) -> diffusers.StableDiffusionPipeline:
+    """diffusers' pipeline over a model of its own, with peft's layers. weights: for each file one number, or {"unet": ..., "text_encoder": ...}."""
     own = loaded.__wrapped__()
     parts = {"unet": own.unet, "vae": own.vae, "text_encoder": own.text_encoder, "tokenizer": own.tokenizer}
     scheduler = diffusers.DDIMScheduler(steps_offset=1, clip_sample=False)
@@ -67,6 +69,11 @@ def theirs(files, weights, fuse=False) -> Tensor:
     pipe.set_adapters(names, weights)
     if fuse:
         pipe.fuse_lora(components=["unet", "text_encoder"], adapter_names=names)
+    return pipe
+
+
+def theirs(files, weights, fuse=False) -> Tensor:
+    pipe = stock(files, weights, fuse)
     return predicted(pipe.unet, pipe.text_encoder, pipe.tokenizer)
 
 
@@ -94,6 +101,20 @@ def test_several_at_once_with_weights_of_their_own_for_each_part(model, files):
 
 def test_it_is_bit_for_bit_what_peft_fuses(model, files):
     assert torch.equal(ours(model, worn(files[0], 0.7, 0.7)), theirs(files[:1], [0.7], fuse=True))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_whole_run_ends_in_the_stock_pipelines_latents(model, files, fuse):
+    """The same bits where peft fuses; where it adds beside the layers, rounding grows over the steps."""
+    pipe = stock(files[:1], [0.8], fuse)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = KScheduler("DDIM", "Uniform", tuple(model.scheduler_config.items()), 4, 4)
+    generator = torch.Generator().manual_seed(SEED)
+    wanted = pipe(PROMPT, width=SIZE, height=SIZE, num_inference_steps=4, guidance_scale=4.0, generator=generator, output_type="latent").images
+    sampling = Sampling("DDIM", "Uniform", 4, 4.0)
+    request = GenerationRequest(f"{PROMPT}<lora:x:0.8>", sampling=sampling, width=SIZE, height=SIZE, seed=SEED)
+    found = latents_of(run_of(adapters.dressed(model, [worn(files[0], 0.8, 0.8)]), request))
+    assert torch.equal(found, wanted) if fuse else torch.allclose(found, wanted, atol=20 * TOLERANCE, rtol=20 * TOLERANCE)
 
 
 def test_alpha_in_diffusers_metadata_counts(model, tmp_path):

@@ -1,6 +1,7 @@
 """LoRAs by way of a lease: found by name, kept for the next job that asks for the same, within the models' memory, and gone from the model itself."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,18 @@ import torch
 
 from sd_ui.engine import memory
 from sd_ui.engine.device import choose
+from sd_ui.engine.generate import Engine
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.wardrobe import MOST
+from sd_ui.imaging import infotext
+from sd_ui.imaging.blobs import Blobs
 from sd_ui.models.index import ModelIndex
 from sd_ui.prompt.networks import LoraTag, extract
+from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.made import WornLora
-from sd_ui.spec.request import ModelChoice
+from sd_ui.spec.events import Drawn
+from sd_ui.spec.made import Record, WornLora
+from sd_ui.spec.request import GenerationRequest, ModelChoice, Sampling
 from tests.checkpoints import tiny_folder
 from tests.loras import kohya, peft, write
 
@@ -115,6 +121,19 @@ def test_an_outfit_that_does_not_fit_is_said_to_and_the_model_stays(models, monk
         pass
     with pipelines.lease(A) as still:
         assert still is plain
+
+
+def test_a_job_is_drawn_in_its_loras_and_the_text_encoder_never_reads_their_tags(models, tmp_path):
+    engine = Engine(manager(models), Blobs(tmp_path / "inputs"))
+    request = GenerationRequest("a red cat", model=A, sampling=Sampling("Euler", steps=2, cfg_scale=3.0), width=64, height=64, seed=3)
+
+    def drawn(prompt):
+        return next(said for said in engine.generate(replace(request, prompt=prompt), Delivery(preview="off")) if isinstance(said, Drawn))
+
+    plain, silent, dressed, after = (drawn(f"a red cat{tag}") for tag in ("", "<lora:ink:0>", "<lora:ink:0.5:1>", ""))
+    assert plain.rgb == silent.rgb == after.rgb != dressed.rgb
+    assert [(lora.name, lora.text, lora.unet) for lora in dressed.made.loras] == [("ink", 0.5, 1.0)] and plain.made.loras == ()
+    assert "Lora hashes: " in infotext.write(Record(request, dressed.made), "a")
 
 
 @pytest.mark.parametrize(("text", "why"), [("<lora:inc>", "did you mean ink"), ("<lora:ink:x>", "not a weight"), ("<lora:a>", "is not known")])
