@@ -41,7 +41,7 @@ def of_folder(path: Path, place: Place) -> tuple[PreTrainedModel | None, BaseIma
     if model_type not in KINDS or any(config.get(name) for name in FOREIGN):
         raise parts.unfit(PART, f"it is of the type {model_type!r}; only {' and '.join(KINDS)} without a foreign backbone are loaded")
     make_config, kind, _ = KINDS[model_type]
-    estimator: PreTrainedModel = parts.built(PART, lambda: kind(make_config(**_plain(config))), parts.read(folders.weights(folder)), place)
+    estimator: PreTrainedModel = parts.built(PART, lambda: kind(make_config(**_plain(config))), parts.read(*folders.weights(folder)), place)
     return estimator, _processor(path, model_type)
 
 

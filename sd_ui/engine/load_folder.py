@@ -17,7 +17,7 @@ VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 def model(path: Path, place: Place, prediction: str = "") -> Parts:
     """prediction: what counts instead of what the scheduler's config says. Raises BadRequest that names the part, Unreadable, OSError."""
     family = FAMILIES[folders.family(path)]
-    unet = parts.unet(folders.config(path / "unet" / folders.CONFIG), parts.read(folders.weights(path / "unet")), place)
+    unet = parts.unet(folders.config(path / "unet" / folders.CONFIG), parts.read(*folders.weights(path / "unet")), place)
     estimator, processor = depth_parts.of_folder(path, place)
     return Parts(
         family=family,
@@ -37,14 +37,14 @@ def vae(path: Path, family: Family, place: Place) -> Vae:
     kind = VAES.get(str(config.get("_class_name", "AutoencoderKL")))
     if kind is None:
         raise parts.unfit("the VAE", f"it asks for the class {config['_class_name']}; only {' and '.join(VAES)} are loaded")
-    facts, weights = parts.facts(kind, config), parts.vae_weights(parts.read(folders.weights(path)))
+    facts, weights = parts.facts(kind, config), parts.vae_weights(parts.read(*folders.weights(path)))
     built: Vae = parts.built("the VAE", lambda: kind(**facts), weights, parts.vae_place(place, family, config))
     return built
 
 
 def _text(path: Path, part: str, tokenizer: str, place: Place) -> TextPart:
     config = folders.config(path / part / folders.CONFIG)
-    encoder = parts.text_encoder(config, parts.read(folders.weights(path / part)), place, projected=part == folders.SECOND_TEXT)
+    encoder = parts.text_encoder(config, parts.read(*folders.weights(path / part)), place, projected=part == folders.SECOND_TEXT)
     return TextPart(encoder, parts.tokenizer(path / tokenizer, encoder, tokens.pad(path / tokenizer)))
 
 

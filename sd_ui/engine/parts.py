@@ -32,11 +32,14 @@ def unfit(part: str, why: str) -> BadRequest:
     return BadRequest("model", f"{part} cannot be loaded: {why}")
 
 
-def read(path: Path) -> Weights:
-    """All tensors of a file, mapped, not yet read. The header is checked first: what is not a safetensors file is never opened as one."""
-    header.read(path)
-    with safe_open(path, framework="pt", device="cpu") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
+def read(*paths: Path) -> Weights:
+    """All tensors of the files, mapped, not yet read. Headers are checked first: what is not a safetensors file is never opened as one."""
+    found: dict[str, Tensor] = {}
+    for path in paths:
+        header.read(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
+    return found
 
 
 def built(part: str, make: Callable[[], Module], weights: Weights, place: Place, name_of: Callable[[str], str] = str) -> Module:

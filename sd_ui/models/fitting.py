@@ -24,8 +24,9 @@ def layers_of(path: Path) -> Sizes:
 def _of_folder(path: Path) -> Iterator[tuple[Layer, tuple[int, int]]]:
     for part in (UNET, TEXT, TEXT_2):
         if (path / part / folders.CONFIG).is_file():
-            for name, tensor in header.read(folders.weights(path / part)).tensors.items():
-                yield from _layers(part, name, tensor.shape)
+            for file in folders.weights(path / part):
+                for name, tensor in header.read(file).tensors.items():
+                    yield from _layers(part, name, tensor.shape)
 
 
 def _of_file(path: Path) -> Iterator[tuple[Layer, tuple[int, int]]]:

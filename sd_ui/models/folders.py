@@ -66,28 +66,38 @@ def config(path: Path) -> dict[str, Any]:
     return data
 
 
-def weights(folder: Path) -> Path:
-    """The safetensors file of one part. Raises Unreadable where there is none, or only a pickle."""
+def weights(folder: Path) -> tuple[Path, ...]:
+    """The safetensors file of one part, or its files where it was cut into several. Raises Unreadable where there is none, or only a pickle."""
     for stem in MODEL_WEIGHTS:
-        for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
-            if (folder / name).is_file():
-                return folder / name
-        if (folder / f"{stem}.safetensors.index.json").is_file():
-            raise Unreadable(f"{PARTS.get(folder.name, 'the model')} comes in several files, which is not supported")
+        for variant in ("", ".fp16"):
+            if (folder / f"{stem}{variant}.safetensors").is_file():
+                return (folder / f"{stem}{variant}.safetensors",)
+            if (folder / f"{stem}.safetensors.index{variant}.json").is_file():
+                return _pieces(folder / f"{stem}.safetensors.index{variant}.json")
         if (folder / f"{stem}.bin").is_file():
             raise Unreadable(f"{PARTS.get(folder.name, 'the model')} is only there as a pickle ({stem}.bin); only safetensors are read")
     raise Unreadable(f"{PARTS.get(folder.name, 'the model')} has no weights ({MODEL_WEIGHTS[0]}.safetensors)")
+
+
+def _pieces(index: Path) -> tuple[Path, ...]:
+    """The files that an index names; plain names in its own folder, and nothing else."""
+    table = config(index).get("weight_map")
+    names = sorted({str(name) for name in table.values()}) if isinstance(table, dict) else []
+    if not names or any(name != Path(name).name or not name.endswith(".safetensors") for name in names):
+        raise Unreadable(f"{index.parent.name}/{index.name} is damaged: it does not name safetensors files beside it")
+    if absent := [name for name in names if not (index.parent / name).is_file()]:
+        raise Unreadable(f"{PARTS.get(index.parent.name, 'the model')} is not whole: {absent[0]} is missing")
+    return tuple(index.parent / name for name in names)
 
 
 def used(path: Path) -> list[Path]:
     """The weights that are loaded of a model: the file itself, or those of a folder's parts; not its safety checker, not a second precision."""
     if not path.is_dir():
         return [path]
-    found = [weights(path)] if is_vae(path) else [weights(path / part) for part in ("unet", "vae", *(text for text, _ in texts(path)))]
-    extra = [path / "unet" / planes for planes in (DEPTH_PLANES, INPAINT_PLANES)] + (
-        [weights(path / "depth_estimator")] if (path / "depth_estimator" / CONFIG).is_file() else []
-    )
-    return found + [file for file in extra if file.is_file()]
+    parts = [path] if is_vae(path) else [path / part for part in ("unet", "vae", *(text for text, _ in texts(path)))]
+    parts += [path / "depth_estimator"] if (path / "depth_estimator" / CONFIG).is_file() else []
+    planes = [path / "unet" / planes for planes in (DEPTH_PLANES, INPAINT_PLANES)]
+    return [file for part in parts for file in weights(part)] + [file for file in planes if file.is_file()]
 
 
 def tokenizer_file(folder: Path) -> bool:
@@ -148,14 +158,15 @@ def _check_part(path: Path, part: str, index: dict[str, Any]) -> None:
     named = said.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else None)
     if named is not None and named not in (*CLASSES[part], "CLIPModel", "CLIPTextModelWithProjection"):
         raise Unreadable(f"{PARTS[part]} asks for the class {named}; only {' and '.join(CLASSES[part])} are loaded, never code from a model")
-    _check_weights(weights(folder), PARTS[part])
+    _check_weights(PARTS[part], *weights(folder))
 
 
-def _check_weights(file: Path, part: str) -> None:
-    try:
-        header.read(file)
-    except Unreadable as error:
-        raise Unreadable(f"{part}'s file is {error}") from None
+def _check_weights(part: str, *files: Path) -> None:
+    for file in files:
+        try:
+            header.read(file)
+        except Unreadable as error:
+            raise Unreadable(f"{part}'s file is {error}") from None
 
 
 def _described(path: Path) -> Finding:
@@ -172,9 +183,9 @@ def _described(path: Path) -> Finding:
     )
     finding = with_channels(finding, _whole(unet.get("in_channels"), 4))
     if (path / "unet" / INPAINT_PLANES).is_file():
-        _check_weights(path / "unet" / INPAINT_PLANES, "the inpainting planes")
+        _check_weights("the inpainting planes", path / "unet" / INPAINT_PLANES)
     if (path / "unet" / DEPTH_PLANES).is_file() and not finding.fault:
-        _check_weights(path / "unet" / DEPTH_PLANES, "the depth plane")
+        _check_weights("the depth plane", path / "unet" / DEPTH_PLANES)
         finding = replace(finding, modes=(*finding.modes, "depth2img"))
     return finding
 
@@ -185,7 +196,7 @@ def _vae(path: Path) -> Finding:
         return faulty(f"is a {said.get('_class_name')}, which is not supported", kind=VAE)
     if said.get("latent_channels", 4) != 4:
         return faulty(f"is a VAE for latents of {said['latent_channels']} channels; Stable Diffusion 1.x, 2.x and XL have 4", kind=VAE)
-    _check_weights(weights(path), PARTS["vae"])
+    _check_weights(PARTS["vae"], *weights(path))
     return Finding(VAE, "sdxl" if said.get("scaling_factor") == XL_SCALE else "sd1")
 
 

@@ -110,6 +110,15 @@ def test_a_published_file_with_a_hole_names_the_part(tmp_path):
             loaded(path)
 
 
+def test_what_training_and_other_programs_left_in_a_file_does_no_harm(tmp_path):
+    left = {"denoiser.sigmas": torch.ones(1000), "model_ema.decay": torch.ones(1), "first_stage_model.loss.logvar": torch.ones(1)}
+    texts = {"conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
+    assert loaded(save(sdxl_original(), tmp_path / "xl.safetensors", **left, **texts)).family.name == "sdxl"
+    texts = {"cond_stage_model.model.attn_mask": torch.zeros(77, 77), "depth_model.model.pretrained.model.cls_token": torch.zeros(1, 1, 768)}
+    ours = loaded(save(sd2_original(5), tmp_path / "deep.safetensors", betas=torch.ones(1000), **texts))
+    assert ours.depth_unet is ours.unet and ours.depth_estimator is None, "a map of one's own is asked for"
+
+
 # ---------------------------------------------------------------- what the U-Net predicts
 @pytest.fixture(scope="module")
 def sd2() -> Original:
@@ -217,6 +226,22 @@ def test_a_latent_consistency_model_is_refused_in_words(tmp_path):
     config = path / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"time_cond_proj_dim": 256}))
     assert "latent consistency" in card(path).fault
+
+
+def test_parts_that_come_in_several_files_are_joined(tmp_path):
+    """As diffusers saves what is larger than 10 GB, such as the U-Net of SDXL in single precision."""
+    path = sdxl_folder(tmp_path / "model")
+    stock = diffusers.UNet2DConditionModel.from_pretrained(path / "unet")
+    (path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    stock.save_pretrained(path / "unet", max_shard_size="200KB")
+    pieces = sorted((path / "unet").glob("*.safetensors"))
+    assert len(pieces) > 2 and card(path).size > sum(piece.stat().st_size for piece in pieces)
+    assert same(loaded(path).unet, stock)
+    pieces[1].rename(tmp_path / "away")
+    assert f"the U-Net is not whole: {pieces[1].name} is missing" in card(path).fault
+    index = path / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"conv_in.weight": "../../../away"}}))
+    assert "does not name safetensors files beside it" in card(path).fault
 
 
 # ---------------------------------------------------------------- the VAE
