@@ -13,6 +13,7 @@ from sd_ui.jobs.intake import Intake
 from sd_ui.jobs.keep import Keep
 from sd_ui.jobs.queue import Queue
 from sd_ui.jobs.worker import Driver, OpenDriver, Worker
+from sd_ui.models.hashing import Hasher
 from sd_ui.models.index import ModelIndex
 from sd_ui.settings import Settings
 from sd_ui.spec.cards import ModelCard
@@ -39,9 +40,11 @@ class Services:
     worker: Worker
     intake: Intake
     limits: Limits
+    hasher: Hasher
 
     def close(self) -> None:
         """Running jobs wait for the next start; nothing is lost."""
+        self.hasher.stop()
         self.worker.stop()
         self.database.close()
 
@@ -49,17 +52,19 @@ class Services:
 def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> Services:
     """open_driver: another engine than the real one. Raises FolderInUse where another process works in the outputs folder."""
     outputs, limits = settings.outputs_dir, settings.limits
+    outputs.mkdir(parents=True, exist_ok=True)  # before the models, which keep there what was found out about them
     models, blobs = open_models(settings), open_blobs(settings)
     database = Database(outputs / "sd_ui.db")
     queue = Queue(database, per_owner=settings.max_waiting, in_all=settings.max_waiting_all)
     gallery, bus = Gallery(database, outputs), Bus()
     keep = Keep(gallery, outputs, lambda checkpoint: title(models.cards(), checkpoint))
     worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
-    return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models, limits), limits)
+    return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models, limits), limits, Hasher(models, lambda: worker.busy))
 
 
 def open_models(settings: Settings) -> ModelIndex:
-    return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS, PACKAGE / "embedded_loras")
+    outputs = settings.outputs_dir
+    return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS, PACKAGE / "embedded_loras", outputs / ".models", outputs / "presets")
 
 
 def open_blobs(settings: Settings) -> Blobs:
@@ -123,5 +128,5 @@ def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
     from sd_ui.engine.pipeline_manager import PipelineManager
 
     budget = settings.model_memory_mb * 1_000_000 or None
-    manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), budget)
+    manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), budget, models.hashes)
     return RealEngine(manager, blobs)

@@ -168,6 +168,11 @@ class Settings:
         return tuple(folder for folder in self.models_dir if folder not in Settings.models_dir and not folder.is_dir())
 
     @property
+    def open_to_all(self) -> bool:
+        """Whether strangers reach this server and are asked for no password: then nobody may change what all of them see."""
+        return bool(self.space and not self.auth) or (self.no_auth and self.open_to_others)
+
+    @property
     def open_to_others(self) -> bool:
         """Whether somebody else's machine can reach this server although nobody published it on purpose, as on a Space."""
         return not self.space and (self.share or not is_loopback(self.host))

@@ -84,6 +84,11 @@ class Worker:
     def state(self) -> EngineState:
         return self._state
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return bool(self._running)
+
     def start(self) -> "Worker":
         self._thread.start()
         return self

@@ -7,6 +7,7 @@ from sd_ui.models.lora_keys import Layer
 from sd_ui.spec.cards import Defaults, LoraFacts
 
 CHECKPOINT, VAE = "checkpoint", "vae"
+OF_THE_DISK = ("the file cannot be opened: ", "it cannot be read: ")  # how faults begin that are not the file's own, and may be gone the next time
 PLAIN, WITH_DEPTH, PAINTER = ("txt2img", "img2img", "inpaint"), ("depth2img",), ("inpaint",)
 MODES: dict[str, dict[int, tuple[str, ...]]] = {  # by family, and by what its U-Nets take: latents; a depth plane too; a mask and masked latents too
     "sd1": {4: PLAIN, 5: WITH_DEPTH, 9: PAINTER},

@@ -1,39 +1,59 @@
 """The models that there are: a card for each, by the name that requests use. Names are keys of this index, never paths."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
+from threading import Lock
 
-from sd_ui.models import files, fitting, folders, loras, presets, scan, tokens
-from sd_ui.models.finding import CHECKPOINT, Finding, faulty
+from sd_ui.models import beside, files, fitting, folders, library, loras, own, presets, scan, tokens
+from sd_ui.models.beside import Surroundings
+from sd_ui.models.finding import CHECKPOINT, OF_THE_DISK, VAE, Finding, faulty
+from sd_ui.models.findings import Findings
+from sd_ui.models.hashes import Hashes
 from sd_ui.models.header import Unreadable
+from sd_ui.models.library import Query
+from sd_ui.models.own import OwnPresets
 from sd_ui.models.scan import Candidate
-from sd_ui.models.stamps import Remembered
+from sd_ui.models.stamps import Remembered, stamp
 from sd_ui.models.tokens import TokenCount
-from sd_ui.spec.cards import LORA, ModelCard
+from sd_ui.spec.cards import LORA, Beside, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import unknown
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 
 TAKEN = (EMBEDDED, AUTOMATIC.casefold(), "none", "")  # names that mean something else
+log = logging.getLogger(__name__)
 
 
 class ModelIndex:
     """folders: where the user keeps models, flat or as AUTOMATIC1111 lays them out. embedded: the model in the box. presets: of *.toml.
 
-    embedded_loras: those in the box.
+    embedded_loras: those in the box. cache: a folder for what was found out, own: one for what people say of their models; None: neither is kept.
 
     A scan replaces the tables as a whole, so that other threads always read a complete one.
     """
 
-    def __init__(self, folders: Sequence[Path], embedded: Path, presets: Path, embedded_loras: Path | None = None) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        embedded: Path,
+        presets: Path,
+        embedded_loras: Path | None = None,
+        cache: Path | None = None,
+        own: Path | None = None,
+    ) -> None:
         self._folders, self._embedded, self._presets = tuple(folders), embedded, presets
         self._in_the_box = () if embedded_loras is None else (embedded_loras,)
-        self._remembered = Remembered()
+        self.hashes = Hashes(cache)
+        self._remembered, self._found = Remembered(), Findings(cache, str(stamp(embedded)))
+        self._beside, self._own = beside.kept(cache and cache / "beside.jsonl"), OwnPresets(own)
+        self._usual: dict[str, ModelCard] = {}  # as they are before anybody says something of them
         self._cards: dict[str, ModelCard] = {}
         self._findings: dict[str, Finding] = {}
+        self._lock = Lock()  # of a scan and a word about a model, neither must undo the other
         self.refresh()
 
     def cards(self) -> dict[str, ModelCard]:
@@ -49,10 +69,35 @@ class ModelIndex:
 
     def refresh(self) -> None:
         """Looks at the disk again. Only what has changed since the last look is read."""
-        known = presets.read(self._presets)
-        found = [(candidate, self._looked(candidate)) for candidate in self._candidates()]
-        self._findings = {candidate.name: finding for candidate, finding in found}
-        self._cards = {candidate.name: presets.applied(known, _card(candidate, finding)) for candidate, finding in found}
+        known, around = presets.read(self._presets), Surroundings(self._beside)
+        found = [(candidate, self._looked(candidate), around.of(candidate.path)) for candidate in self._candidates()]
+        self._found.flush()
+        self._beside.flush()
+        usual = {candidate.name: presets.applied(known, self._card(candidate, finding, beside)) for candidate, finding, beside in found}
+        with self._lock:
+            said = self._own.read()
+            self._findings = {candidate.name: finding for candidate, finding, _ in found}
+            self._usual = {name: _with_known_vae(card, usual) for name, card in usual.items()}
+            self._cards = {name: _with_known_vae(own.applied(card, said.get(name)), usual) for name, card in self._usual.items()}
+
+    def find(self, query: Query) -> list[ModelCard]:
+        """Those with a star first, those that cannot be used last."""
+        cards = self._cards
+        hashes = {name: self.hashes.known(card.path) for name, card in cards.items()} if query.text else {}
+        return library.found(cards, hashes, query)
+
+    def usual(self, name: str) -> ModelCard:
+        """The card as it is before anybody says something of the model. Raises BadRequest."""
+        self.card(name)
+        return self._usual[name]
+
+    def describe(self, name: str, said: Own) -> ModelCard:
+        """The card with what people say of the model from now on. Raises BadRequest."""
+        card = self.usual(name)
+        with self._lock:
+            self._own.write(name, said)
+            self._cards = self._cards | {name: own.applied(card, said)}
+        return self._cards[name]
 
     def tokens(self, checkpoint: str, text: str) -> TokenCount:
         """As the checkpoint's own tokenizer counts. Raises BadRequest."""
@@ -96,8 +141,20 @@ class ModelIndex:
         yield from _named_once(chain(scan.candidates(self._in_the_box), scan.candidates(self._folders)))
 
     def _looked(self, candidate: Candidate) -> Finding:
+        """What was found out before, while nothing has changed."""
+        if candidate.fault:
+            return faulty(candidate.fault)
+        now = stamp(candidate.path)
+        finding = self._found.get(candidate.path, now)
+        if finding is None:
+            finding = self._looked_at(candidate)
+            if now and not finding.fault.startswith(OF_THE_DISK):
+                self._found.put(candidate.path, now, finding)
+        return finding
+
+    def _looked_at(self, candidate: Candidate) -> Finding:
         """A LoRA of no known family that fits the model in the box is of that one's."""
-        finding = self._look(candidate)
+        finding = folders.look(candidate.path) if _is_folder(candidate) else files.look(candidate.path)
         if finding.kind != LORA or finding.fault or finding.family:
             return finding
         try:
@@ -107,37 +164,42 @@ class ModelIndex:
             return finding
         return finding if loras.misfit(finding.layers, own) else replace(finding, family=family)
 
-    def _look(self, candidate: Candidate) -> Finding:
-        if candidate.fault:
-            return faulty(candidate.fault)
-        return self._remembered.ask(folders.look if _is_folder(candidate) else files.look, candidate.path)
+    def _card(self, candidate: Candidate, finding: Finding, beside: Beside) -> ModelCard:
+        return ModelCard(
+            name=candidate.name,
+            kind=finding.kind,
+            family=finding.family,
+            path=candidate.path,
+            layout="folder" if _is_folder(candidate) else "file",
+            size=self._remembered.ask(_size, candidate.path),
+            modes=() if finding.fault else finding.modes,
+            title=candidate.name.rsplit("/", 1)[-1],
+            defaults=finding.defaults,
+            fault=finding.fault,
+            lora=finding.lora and replace(finding.lora, preview=beside.preview),
+            prediction=finding.prediction,
+            beside=beside,
+        )
 
 
 def _named_once(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
     """Of two that would have the same name, whatever their case, the later one keeps its suffix, or gets a number."""
     taken = set(TAKEN)
     for candidate in candidates:
-        options = (candidate.name, candidate.name + candidate.path.suffix, *(f"{candidate.name} ({i})" for i in range(2, 10_000)))
+        numbered = (f"{candidate.name} ({i})" for i in count(2))
+        options = chain((candidate.name, candidate.name + candidate.path.suffix), numbered)
         name = next(option for option in options if option.casefold() not in taken)
         taken.add(name.casefold())
         yield Candidate(name, candidate.path, candidate.fault)
 
 
-def _card(candidate: Candidate, finding: Finding) -> ModelCard:
-    return ModelCard(
-        name=candidate.name,
-        kind=finding.kind,
-        family=finding.family,
-        path=candidate.path,
-        layout="folder" if _is_folder(candidate) else "file",
-        size=_size(candidate.path),
-        modes=() if finding.fault else finding.modes,
-        title=candidate.name.rsplit("/", 1)[-1],
-        defaults=finding.defaults,
-        fault=finding.fault,
-        lora=finding.lora and replace(finding.lora, preview=loras.preview_beside(candidate.path)),
-        prediction=finding.prediction,
-    )
+def _with_known_vae(card: ModelCard, cards: Mapping[str, ModelCard]) -> ModelCard:
+    """A VAE that a preset names, and that is not here, is none."""
+    vae = cards.get(card.defaults.vae)
+    if not card.defaults.vae or (vae is not None and vae.kind == VAE and not vae.fault):
+        return card
+    log.warning("%s: the VAE %s of its settings is not here, so it uses its own", card.name, card.defaults.vae)
+    return replace(card, defaults=replace(card.defaults, vae=""))
 
 
 def _is_folder(candidate: Candidate) -> bool:

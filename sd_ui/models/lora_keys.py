@@ -4,6 +4,7 @@ published checkpoints. All of them become one: part, layer, role."""
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from sd_ui.models.header import Unreadable
@@ -64,6 +65,7 @@ def grouped(names: Iterable[str]) -> dict[Layer, dict[str, str]]:
     return dict(found)
 
 
+@lru_cache(maxsize=2**15)  # the LoRAs of one family have the same names
 def read(name: str) -> tuple[Layer, str]:
     """Layer and role of one tensor. Raises Unreadable."""
     if refused := next((what for end, what in REFUSED.items() if name.endswith(end)), ""):

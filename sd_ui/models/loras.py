@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sd_ui.models import lora_keys
@@ -28,7 +27,6 @@ TITLES = {
     "sdxl": "Stable Diffusion XL",
     "sdxl-refiner": "Stable Diffusion XL's refiner",
 }
-PREVIEWS = (".preview.png", ".png", ".preview.jpg", ".jpg", ".jpeg", ".webp")  # as the other programs put them beside a file
 MOST_WORDS, LONGEST_WORD = 12, 80
 
 
@@ -60,10 +58,6 @@ def size_of(layer: Layer, roles: Shapes) -> tuple[int, int]:
     except (KeyError, IndexError, ValueError):
         pass
     raise Unreadable(f"a damaged LoRA: its tensors for {layer.name[:80]} do not go together ({', '.join(sorted(roles))})")
-
-
-def preview_beside(path: Path) -> Path | None:
-    return next((picture for end in PREVIEWS if (picture := path.with_name(path.stem + end)).is_file()), None)
 
 
 # ---------------------------------------------------------------- sizes

@@ -65,7 +65,7 @@ def parsed(text: str) -> Preset:
     lists = {name: _texts(name, data.get(name, [])) for name in ("examples", "names")}
     if lists["names"] and not data.get("family"):
         raise ValueError("names are those of models of a family, and there is no family")
-    return Preset(**{**data, **lists, "defaults": _checked(data.get("defaults", {}))})
+    return Preset(**{**data, **lists, "defaults": checked(data.get("defaults", {}))})
 
 
 def applied(presets: Presets, card: ModelCard) -> ModelCard:
@@ -104,7 +104,8 @@ def _texts(name: str, said: Any) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _checked(said: Any) -> Mapping[str, Any]:
+def checked(said: Any) -> Mapping[str, Any]:
+    """A table of defaults. Raises ValueError that names the entry."""
     if not isinstance(said, dict):
         raise ValueError("defaults is not a table")
     for name, value in said.items():

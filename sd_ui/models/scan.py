@@ -6,15 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sd_ui.models import folders
+from sd_ui.models import folders, layouts
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 DEEPEST = 8
-OWN_NAMESPACE = ("stable-diffusion", "vae", "checkpoints", "lora", "loras", "lycoris")  # folders of the usual layouts, not part of a model's name
-NO_MODELS = (  # those of other programs' folders that hold something else
-    "embeddings", "hypernetworks", "controlnet", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer",
-    "gfpgan", "vae-approx", "deepbooru", "torch_deepdanbooru", "blip", "karlo", "clip", "clip_vision", "upscale_models", "style_models",
-)  # fmt: skip
 OUTSIDE = "is a link that leads out of the models folders; give its folder as a models folder of its own, or copy the file"
 BROKEN = "is a link that leads nowhere"
 
@@ -30,6 +25,7 @@ class Candidate:
 
 def candidates(roots: Sequence[Path]) -> Iterator[Candidate]:
     """In the order of roots, then of names. What is reached a second time, by a link or by nested roots, is left out."""
+    roots = layouts.of_programs(roots)
     real_roots = [root.resolve() for root in roots]
     seen: set[Path] = set()
     for root in roots:
@@ -56,7 +52,7 @@ def _walk(folder: Path, roots: Sequence[Path], seen: set[Path], depth: int) -> I
                 yield path, ""
         elif folders.is_model(path):
             yield path, OUTSIDE if _leaks(path, roots) else ""
-        elif depth > 1 and path.name.casefold() not in NO_MODELS:
+        elif depth > 1 and path.name.casefold() not in layouts.NO_MODELS:
             yield from _walk(path, roots, seen, depth - 1)
 
 
@@ -84,7 +80,5 @@ def _leaks(folder: Path, roots: Sequence[Path]) -> bool:
 def _name(relative: Path) -> str:
     """Safe to show and to write down: NFC, and nothing that turns, hides or breaks text."""
     parts = [*relative.parent.parts, relative.stem if relative.suffix.lower() in SUFFIXES else relative.name]
-    if len(parts) > 1 and parts[0].casefold() in OWN_NAMESPACE:
-        parts = parts[1:]
-    text = unicodedata.normalize("NFC", "/".join(parts))
+    text = unicodedata.normalize("NFC", "/".join(layouts.named(parts)))
     return "".join(c if c.isprintable() or c == "\u200d" else "_" for c in text)

@@ -1,7 +1,9 @@
 """What is known of a model on the disk without opening its weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 LORA = "lora"  # the kind of its card
 LATENTS = {"sd1": "Stable Diffusion 1.x and 2.x", "sd2": "Stable Diffusion 1.x and 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL"}  # by family
@@ -9,7 +11,7 @@ LATENTS = {"sd1": "Stable Diffusion 1.x and 2.x", "sd2": "Stable Diffusion 1.x a
 
 @dataclass(frozen=True)
 class Defaults:
-    """The settings at which a model is at its best."""
+    """The settings at which a model is at its best. vae: the name of one that goes with it; "" for its own."""
 
     width: int = 512
     height: int = 512
@@ -19,6 +21,7 @@ class Defaults:
     schedule: str = "Automatic"
     clip_skip: int = 1
     negative_prompt: str = ""
+    vae: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,31 @@ class LoraFacts:
     alias: str = ""
     triggers: tuple[str, ...] = ()
     preview: Path | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What other programs put beside a model's file. title: its maker's. base: the model it was made for, in the words of whoever wrote it.
+
+    triggers, about, notes: plain text, and a stranger's. weight: at which a LoRA is at its best. preview: a picture.
+    """
+
+    title: str = ""
+    base: str = ""
+    triggers: tuple[str, ...] = ()
+    about: str = ""
+    notes: str = ""
+    weight: float | None = None
+    preview: Path | None = None
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the people of this server say of a model. defaults: those that they have changed, by the names in Defaults."""
+
+    starred: bool = False
+    notes: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,3 +87,10 @@ class ModelCard:
     fault: str = ""
     prediction: str = ""
     lora: LoraFacts | None = None
+    beside: Beside = field(default_factory=Beside)
+    own: Own = field(default_factory=Own)
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """Words that call up what a LoRA has learnt: those that somebody wrote down before those that its file tells."""
+        return self.beside.triggers or (self.lora.triggers if self.lora else ())

@@ -101,17 +101,22 @@ def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, Mode
         raise BadRequest("model", f"{card.name} cannot be used: {card.fault}")
     if mode not in card.modes:
         raise BadRequest("model", f"{card.name} cannot do {mode}; it can do {', '.join(card.modes) or 'nothing here'}")
+    return ModelChoice(card.name, choose_vae(card, vae if given(vae) else card.defaults.vae, models))
+
+
+def choose_vae(card: ModelCard, vae: Any, models: Mapping[str, ModelCard]) -> str:
+    """The name of a VAE that goes with a checkpoint; "" for its own. Raises BadRequest("vae")."""
     if not given(vae) or vae == AUTOMATIC:
-        return ModelChoice(card.name)
+        return ""
     vaes = [card.name for card in models.values() if card.kind == "vae"]
-    if vae not in vaes:
+    if not isinstance(vae, str) or vae not in vaes:
         raise BadRequest("vae", unknown(vae, [AUTOMATIC, *vaes]))
     if models[vae].fault:
         raise BadRequest("vae", f"{vae} cannot be used: {models[vae].fault}")
     ours, theirs = LATENTS.get(card.family), LATENTS.get(models[vae].family)
     if ours and theirs and ours != theirs:
         raise BadRequest("vae", f"{vae} is for latents of {theirs}; those of {card.name} are {ours}'s")
-    return ModelChoice(card.name, vae)
+    return vae
 
 
 def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults: Defaults, limits: Limits) -> Sampling:
