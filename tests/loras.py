@@ -29,22 +29,23 @@ def pair(weight: Any, seed: int, rank: int = RANK) -> tuple[Any, Any]:
     return random(rank, *weight.shape[1:], seed=seed), random(weight.shape[0], rank, *[1] * (weight.ndim - 2), seed=seed + 1)
 
 
-def peft(unet: Any = None, text: Any = None, seed: int = 0, ends: tuple[str, ...] = ATTENTION) -> Tensors:
+def peft(unet: Any = None, text: Any = None, seed: int = 0, ends: tuple[str, ...] = ATTENTION, text_2: Any = None) -> Tensors:
     """As diffusers saves it."""
     tensors = {}
-    for part, module in (("unet", unet), ("text_encoder", text)):
+    for part, module in (("unet", unet), ("text_encoder", text), ("text_encoder_2", text_2)):
         for i, (name, weight) in enumerate(layers(module, ends) if module is not None else ()):
             inside = name if part == "unet" else "text_model." + name.removeprefix("text_model.")
             tensors[f"{part}.{inside}.lora_A.weight"], tensors[f"{part}.{inside}.lora_B.weight"] = pair(weight, seed + 2 * i)
     return tensors
 
 
-def kohya(unet: Any = None, text: Any = None, seed: int = 0, alpha: float = 2.0, ends: tuple[str, ...] = ATTENTION) -> Tensors:
+def kohya(unet: Any = None, text: Any = None, seed: int = 0, alpha: float = 2.0, ends: tuple[str, ...] = ATTENTION, text_2: Any = None) -> Tensors:
     """As kohya's scripts save it, with an alpha that is not the rank."""
     import torch
 
     tensors = {}
-    for part, module in (("lora_unet", unet), ("lora_te_text_model", text)):
+    first = "lora_te_text_model" if text_2 is None else "lora_te1_text_model"
+    for part, module in (("lora_unet", unet), (first, text), ("lora_te2_text_model", text_2)):
         for i, (name, weight) in enumerate(layers(module, ends) if module is not None else ()):
             key = f"{part}_{name.removeprefix('text_model.').replace('.', '_')}"
             tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = pair(weight, seed + 2 * i)

@@ -11,13 +11,18 @@ from torch import Tensor
 
 from sd_ui.engine import adapters, deltas
 from sd_ui.engine.adapters import Worn
+from sd_ui.engine.load import load
 from sd_ui.engine.text import TextEncoder
+from sd_ui.models import fitting
 from sd_ui.models.lora_keys import Layer
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.made import WornLora
 from sd_ui.spec.request import GenerationRequest, Sampling
+from tests import families
 from tests.engine.kscheduler import KScheduler
-from tests.engine.tiny import SEED, SIZE, latents_of, loaded, run_of
+from tests.engine.test_load import card
+from tests.engine.test_oracle_sdxl import model as sdxl
+from tests.engine.tiny import CPU, SEED, SIZE, latents_of, loaded, run_of
 from tests.loras import CONVOLUTIONS, RANK, kohya, layers, peft, random, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`")  # the stock pipeline, of a second LoRA
@@ -115,6 +120,25 @@ def test_a_whole_run_ends_in_the_stock_pipelines_latents(model, files, fuse):
     request = GenerationRequest(f"{PROMPT}<lora:x:0.8>", sampling=sampling, width=SIZE, height=SIZE, seed=SEED)
     found = latents_of(run_of(adapters.dressed(model, [worn(files[0], 0.8, 0.8)]), request))
     assert torch.equal(found, wanted) if fuse else torch.allclose(found, wanted, atol=20 * TOLERANCE, rtol=20 * TOLERANCE)
+
+
+@pytest.mark.parametrize("style", [peft, kohya])
+def test_stable_diffusion_xl_wears_it_in_both_text_encoders(style, tmp_path):
+    ours, own = sdxl(), sdxl.__wrapped__()
+    first, second = (part.encoder for part in ours.texts)
+    file = write(tmp_path / "xl.safetensors", style(ours.unet, first, seed=5, text_2=second))
+    scheduler = KScheduler("DDIM", "Uniform", tuple(ours.scheduler_config.items()), 3, 3)
+    parts = {"text_encoder": own.texts[0].encoder, "tokenizer": own.texts[0].tokenizer, "text_encoder_2": own.texts[1].encoder}
+    parts |= {"tokenizer_2": own.texts[1].tokenizer, "unet": own.unet, "vae": own.vae, "scheduler": scheduler, "add_watermarker": False}
+    pipe = diffusers.StableDiffusionXLPipeline(**parts)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.load_lora_weights(str(tmp_path), weight_name=file.name, adapter_name="x")
+    pipe.fuse_lora(components=["unet", "text_encoder", "text_encoder_2"])
+    generator, size = torch.Generator().manual_seed(SEED), {"width": SIZE, "height": SIZE}
+    wanted = pipe(PROMPT, negative_prompt="dog", **size, num_inference_steps=3, guidance_scale=4.0, generator=generator, output_type="latent").images
+    request = GenerationRequest(PROMPT, "dog", sampling=Sampling("DDIM", "Uniform", 3, 4.0), seed=SEED, **size)
+    assert torch.equal(latents_of(run_of(adapters.dressed(ours, [worn(file)]), request)), wanted)
+    assert not torch.equal(latents_of(run_of(ours, request)), wanted)
 
 
 def test_alpha_in_diffusers_metadata_counts(model, tmp_path):
@@ -287,6 +311,14 @@ def test_a_model_in_half_precision_gets_the_rounded_sum(model, files):
     roles = lora.tensors[Layer("unet", name.replace(".", "_"))]
     weight = half.unet.get_parameter(f"{name}.weight")
     assert torch.equal(dressed.unet.get_parameter(f"{name}.weight"), (weight.float() + deltas.delta(roles, weight, 1.0)).half())
+
+
+@pytest.mark.parametrize("published", [families.sd2_original, families.sdxl_original, families.refiner_original])
+def test_the_layers_that_headers_tell_are_those_in_memory(published, tmp_path):
+    file = families.save(published(), tmp_path / "published.safetensors", half=True)
+    told, held = fitting.layers_of(file), dict(adapters._sizes(load(card(file), None, CPU)))
+    layers = {layer: size for layer, size in held.items() if not layer.name.startswith("embeddings")}
+    assert len(layers) > 200 and {layer: told.get(layer) for layer in layers} == layers
 
 
 # ---------------------------------------------------------------- what cannot be worn
