@@ -8,6 +8,7 @@ from PIL import Image
 
 from sd_ui.models import header
 from tests.browser.hands import eventually
+from tests.browser.test_looks import PHONE, fits
 from tests.loras import random, write
 from tests.ui.serving import SERVED
 
@@ -63,3 +64,15 @@ def test_a_lora_is_chosen_weighed_and_put_into_the_prompt(arrive, server, wardro
     person.says("a red cube <lora:other:1>")
     page.click("#generate")
     eventually(lambda: "the LoRA other does not go with embedded" in person.message())
+
+
+def test_the_panel_fits_a_phone(arrive, server, wardrobe):
+    person = arrive(server, **PHONE)
+    eventually(lambda: "2 for this model" in person.page.inner_text("#loras"))
+    person.page.locator("#loras summary").tap()
+    person.page.locator("#loras .lp-item").first.tap()
+    assert fits(person, 390)
+    person.page.locator("#loras .lp-add").tap()
+    eventually(lambda: person.value("field-prompt") == "<lora:pixel:1>")
+    person.page.locator("#loras").scroll_into_view_if_needed()
+    person.picture("loras-phone")
