@@ -10,7 +10,7 @@ if str(ROOT) not in sys.path:  # when it is run as a script
     sys.path.append(str(ROOT))
 
 from sd_ui.spec.cards import Defaults  # noqa: E402
-from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, TEXT, Field, default  # noqa: E402
+from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, NAMES, TEXT, Field, default  # noqa: E402
 from sd_ui.spec.limits import allowed  # noqa: E402
 from sd_ui.spec.request import MODES  # noqa: E402
 from sd_ui.spec.samplers import SAMPLERS  # noqa: E402
@@ -59,7 +59,7 @@ def default_of(field: Field) -> str:
         return "the embedded model"
     if field.name in OF_MODELS:
         return f"the model's own ({default(field.name) or 'empty'})"
-    return "empty" if field.kind == TEXT else str(field.default)
+    return "empty" if field.kind in (TEXT, NAMES) else str(field.default)
 
 
 def samplers() -> str:

@@ -86,7 +86,7 @@ def draw(
 
 def read(mode: str, values: Mapping[str, Any], models: ModelIndex, blobs: Blobs, settings: Settings) -> Accepted:
     given = {name: files.read(value, name) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
-    return Reader(blobs, models, settings.limits).read(mode, given)
+    return Reader(blobs, models, settings.limits, services.open_wording(settings)).read(mode, given)
 
 
 def writable(folder: Path) -> Path:

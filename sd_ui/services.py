@@ -15,6 +15,8 @@ from sd_ui.jobs.queue import Queue
 from sd_ui.jobs.worker import Driver, OpenDriver, Worker
 from sd_ui.models.hashing import Hasher
 from sd_ui.models.index import ModelIndex
+from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.wording import Wording
 from sd_ui.settings import Settings
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import Delivery
@@ -24,6 +26,7 @@ from sd_ui.spec.request import EMBEDDED, GenerationRequest, ModelChoice
 
 PACKAGE = Path(__file__).parent
 PRESETS = PACKAGE.parent / "presets" / "models"
+WILDCARDS, STYLES = PRESETS.with_name("wildcards"), PRESETS.with_name("styles")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Services:
     worker: Worker
     intake: Intake
     limits: Limits
+    wording: Wording
     hasher: Hasher
 
     def close(self) -> None:
@@ -59,12 +63,19 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
     gallery, bus = Gallery(database, outputs), Bus()
     keep = Keep(gallery, outputs, lambda checkpoint: title(models.cards(), checkpoint))
     worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
-    return Services(settings, models, blobs, database, queue, gallery, bus, worker, Intake(queue, blobs, models, limits), limits, Hasher(models, lambda: worker.busy))
+    wording = open_wording(settings)
+    intake = Intake(queue, blobs, models, limits, wording)
+    return Services(settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, Hasher(models, lambda: worker.busy))
 
 
 def open_models(settings: Settings) -> ModelIndex:
     outputs = settings.outputs_dir
     return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS, PACKAGE / "embedded_loras", outputs / ".models", outputs / "presets")
+
+
+def open_wording(settings: Settings) -> Wording:
+    """What comes with the program, and what the user has: the user's counts where both have a name."""
+    return Wording((STYLES, *settings.styles), WildcardFiles((WILDCARDS, *settings.wildcards_dir)))
 
 
 def open_blobs(settings: Settings) -> Blobs:

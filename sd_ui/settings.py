@@ -111,6 +111,7 @@ HOST = Kind(_host, "a host name or an address, without scheme and port")
 HOSTS = replace(HOST, many=True)
 FOLDER = Kind(_folder, "a folder")
 FOLDERS = Kind(_folder, "folders", many=True, separator=os.pathsep)
+STYLES = Kind(_folder, "files or folders", many=True, separator=os.pathsep)
 LOGINS = Kind(_login, "user:password, both not empty", many=True)
 
 
@@ -131,6 +132,8 @@ class Settings:
     allowed_host: tuple[str, ...] = setting((), HOSTS, "A further name under which browsers may reach this server. May be given more than once.")
     root_path: str = setting("", Kind(_root_path, "a path such as /sd, or a whole URL"), "Where a reverse proxy shows this server.")
     models_dir: tuple[Path, ...] = setting((Path("models"),), FOLDERS, "Folder of models. May be given more than once.")
+    wildcards_dir: tuple[Path, ...] = setting((), FOLDERS, "Folder of lists for __name__ in prompts. May be given more than once.")
+    styles: tuple[Path, ...] = setting((), STYLES, "File of styles (A1111's styles.csv, or TOML), or a folder of them. May be given more than once.")
     outputs_dir: Path = setting(Path("outputs"), FOLDER, "Folder of pictures, the queue and the gallery.")
     device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")

@@ -28,17 +28,18 @@ LAYERS = {
     "spec": Layer(),
     "prompt": Layer(("spec",)),
     "imaging": Layer(("spec",), ("PIL", "numpy"), late=("scipy",)),
+    "recipes": Layer(("spec", "prompt", "imaging")),
     "models": Layer(("spec",), late=("tokenizers",)),
     "engine": Layer(("spec", "prompt", "imaging", "models"),
                     (*HEAVY, "accelerate", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL", "psutil"),
                     late=("xformers", "controlnet_aux", "scipy")),
     "jobs": Layer(("spec", "prompt", "imaging"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
-    "ui": Layer(("services", "settings", "spec", "prompt", "imaging", "jobs.owners"), ("gradio", "PIL")),
+    "ui": Layer(("services", "settings", "spec", "prompt", "imaging", "recipes", "jobs.owners"), ("gradio", "PIL")),
     "api": Layer(("services", "settings", "spec", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),
     "settings": Layer(("spec",)),
-    "services": Layer(("settings", "spec", "imaging", "models", "jobs"), late=("engine", "torch")),
-    "cli": Layer(("settings", "spec"), late=("serve", "draw", "doctor", "services", "imaging")),
+    "services": Layer(("settings", "spec", "prompt", "imaging", "models", "jobs"), late=("engine", "torch")),
+    "cli": Layer(("settings", "spec"), late=("serve", "draw", "doctor", "services", "imaging", "recipes")),
     "serve": Layer(("services", "settings"), late=("ui", "api", "gradio", "starlette")),
     "draw": Layer(("services", "settings", "spec", "imaging", "models", "jobs"), ("PIL",)),
     "doctor": Layer(("services", "settings", "spec"), late=("torch", "torchvision", "xformers")),
@@ -167,6 +168,6 @@ def test_the_page_comes_up_without_torch():
 
 
 def test_the_light_layers_load_nothing_heavy():
-    light = [path for path in FILES if layer_of(path) in ("spec", "prompt", "imaging", "models", "jobs", "settings") and path.name != "__init__.py"]
+    light = [path for path in FILES if layer_of(path) in ("spec", "prompt", "imaging", "recipes", "models", "jobs", "settings") and path.name != "__init__.py"]
     names = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light)
     assert loaded_after(f"import {names}", (*HEAVY, "gradio", "starlette", "scipy", "tokenizers")) == ""

@@ -2,22 +2,25 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import sd_ui
-from sd_ui.engine import depth, guidance, start
+from sd_ui.engine import depth, guidance, refiner, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
+from sd_ui.engine.refiner import Second
 from sd_ui.engine.run import Clock, Inputs, Run, drawn
 from sd_ui.engine.text import TextEncoder
-from sd_ui.engine.timeline import Timeline, calls_of
+from sd_ui.engine.timeline import Timeline
 from sd_ui.imaging.blobs import Blobs
-from sd_ui.prompt import networks
+from sd_ui.prompt import language, networks
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Event, Loading, Mapped
 from sd_ui.spec.made import Made
-from sd_ui.spec.request import GenerationRequest
+from sd_ui.spec.request import GenerationRequest, ModelChoice
 
 UNCHANGED = "Denoising strength 0: no step was run, the picture is the input, unchanged."
 FITTED = "Denoising strength 0: no step was run, the picture is the input, fitted to the size and otherwise unchanged."
@@ -37,15 +40,21 @@ class Engine:
         if start.strength(request) <= 0:
             yield from unchanged(request, inputs, done)
             return
-        yield Loading(request.model.checkpoint)
-        with self.manager.lease(request.model, networks.asked(request.prompt)) as loaded:
-            run = Run(request, delivery, loaded, inputs, self._encoded(request, loaded), inputs.scene(request, loaded))
+        yield Loading(f"{request.model.checkpoint} and {request.refiner.checkpoint}" if request.refiner else request.model.checkpoint)
+        left = [index for index in range(request.count) if index not in done]
+        clock = Clock(time.monotonic(), len(left))
+        for _, indexes in groupby(left, request.words_of):
+            yield from self._alike(request, delivery, inputs, list(indexes), clock)
+
+    def _alike(self, request: GenerationRequest, delivery: Delivery, inputs: Inputs, indexes: list[int], clock: Clock) -> Course:
+        """Pictures that are told the same."""
+        said = request.plain(indexes[0])
+        with self.manager.lease(said.model, networks.asked(said.prompt)) as loaded, self._second(said, loaded) as second:
+            run = Run(said, delivery, loaded, inputs, self._encoded(said, loaded), inputs.scene(said, loaded), second)
             if run.scene.depth is not None:
                 yield Mapped(depth.shown(run.scene.depth, request.width, request.height))
-            clock = Clock(time.monotonic(), run.steps * (request.count - len(done)))
-            for index in range(request.count):
-                if index not in done:
-                    yield from run.picture(index, clock)
+            for index in indexes:
+                yield from run.picture(index, clock)
 
     def generate(self, request: GenerationRequest, delivery: Delivery = Delivery()) -> Iterator[Event]:
         """A driver with one course, for programs without a queue. Raises what goes wrong; closing it cancels."""
@@ -61,9 +70,20 @@ class Engine:
         finally:
             driver.drop("")
 
+    @contextmanager
+    def _second(self, request: GenerationRequest, first: Loaded) -> Iterator[Second | None]:
+        """The refiner with its own reading of the prompts. It wears the prompt's LoRAs where they are of its family."""
+        if request.refiner is None:
+            yield None
+            return
+        card = self.manager.cards().get(request.refiner.checkpoint)
+        loras = networks.asked(request.prompt) if card and card.family == first.family.name else ()
+        with self.manager.lease(ModelChoice(request.refiner.checkpoint), loras) as loaded:
+            yield Second(loaded, self._encoded(request, loaded), refiner.boundary(request.refiner, first, loaded))
+
     def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Timeline:
         scale = guidance.scale(request.sampling)
-        calls = calls_of(request.sampling)
+        calls = language.calls_of(request.sampling)
         return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale, calls, request.emphasis)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import diffusers
 import torch
@@ -10,23 +10,24 @@ from PIL import Image
 from torch import Tensor
 
 import sd_ui
-from sd_ui.engine import guidance, pixels, start, text
-from sd_ui.engine.denoise import Ask, Predict, Prediction, Sampling, Step
+from sd_ui.engine import guidance, interval, pixels, start, text
+from sd_ui.engine import noise as noises
+from sd_ui.engine.denoise import Ask, Prediction, Sampling, Step, numbered
 from sd_ui.engine.driver import Course, Question
-from sd_ui.engine.family import Conditioning
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.noise import latent_noise, randomness
 from sd_ui.engine.preview import previewer
+from sd_ui.engine.refiner import Second
 from sd_ui.engine.samplers import table
 from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.start import Scene
+from sd_ui.engine.timeline import PredictAt, Timeline
 from sd_ui.imaging import files, ops
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Event, Stepped
 from sd_ui.spec.made import Made
 from sd_ui.spec.request import GenerationRequest, ImageRef, Inpaint, images_of
-from sd_ui.spec.samplers import resolved
+from sd_ui.spec.samplers import SAMPLERS, resolved
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ class Clock:
     """Elapsed and remaining seconds of a job, from the steps that it has done."""
 
     began: float
-    steps: int
+    pictures: int
     done: int = 0
 
     def tick(self, step: Step, last: int) -> tuple[float, float]:
         self.done += step.index - last
         elapsed = time.monotonic() - self.began
-        return elapsed, elapsed / max(1, self.done) * max(0, self.steps - self.done)
+        return elapsed, elapsed / max(1, self.done) * max(0, self.pictures * step.total - self.done)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class Run:
     delivery: Delivery
     loaded: Loaded
     inputs: Inputs
-    text: Conditioning
+    text: Timeline
     scene: Scene
+    second: Second | None = None
 
     @property
     def steps(self) -> int:
@@ -94,31 +96,42 @@ class Run:
 
     def sampled(self, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         request, loaded = self.request, self.loaded
-        source = randomness(request.seed_of(index))
-        noise = latent_noise(loaded.vae.config.latent_channels, request.width, request.height, source).to(loaded.place.device)
+        channels, size = loaded.vae.config.latent_channels, (request.width, request.height)
+        noise, source = noises.begun(channels, *size, request.seed_of(index), request.noise_of(index))
         plan = self.plan()
-        begun = start.begin(plan, self.scene, noise, start.strength(request))
-        return (yield from self.told(plan.sample(begun, source), self.predict(), index, clock))
+        begun = start.begin(plan, self.scene, noise.to(loaded.place.device), start.strength(request))
+        return (yield from self.told(numbered(plan.sample(begun, source)), self.predict(), index, clock))
 
     def plan(self) -> SigmaPlan:
         sampling, loaded = self.request.sampling, self.loaded
         run = start.steps_to_run(sampling.steps, start.strength(self.request))
-        family = "sdxl" if loaded.card.family.startswith("sdxl") else "sd"
-        return table.plan(sampling.sampler, sampling.schedule, loaded.scheduler_config, sampling.steps, run, loaded.place.device, family)
+        family = "sdxl" if loaded.family.name.startswith("sdxl") else "sd"
+        plan = table.plan(sampling.sampler, sampling.schedule, loaded.scheduler_config, sampling.steps, run, loaded.place.device, family)
+        return replace(plan, guides=lambda: guidance.guide(sampling.guidance, guidance.scale(sampling)))
 
-    def predict(self) -> Predict:
+    def predict(self) -> PredictAt:
+        sampling = self.request.sampling
+        guided = self.answers(self.text, self.second)
+        if interval.whole(sampling.guidance):
+            return guided
+        second = replace(self.second, text=interval.bare(self.second.text)) if self.second else None
+        calls = self.steps * (2 if SAMPLERS[sampling.sampler].calls == "2" else 1)
+        return interval.within(guided, self.answers(interval.bare(self.text), second), sampling.guidance, calls)
+
+    def answers(self, text: Timeline, second: Second | None) -> PredictAt:
         unet = self.scene.unet or self.loaded.unet
-        size = self.request.width, self.request.height
-        return self.loaded.family.predict(unet, self.text, guidance.scale(self.request.sampling), self.scene.channels, size)
+        scale, size = guidance.scale(self.request.sampling), (self.request.width, self.request.height)
+        first = text.predicted(lambda told: self.loaded.family.predict(unet, told, scale, self.scene.channels, size))
+        return second.after(first, scale, size) if second else first
 
-    def told(self, sampling: Sampling, predict: Predict, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+    def told(self, sampling: Sampling, predict: PredictAt, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """The sampler's questions go to the driver, its steps become events."""
         look, last = previewer(self.loaded), 0
         try:
             said: Ask | Step = next(sampling)
             while True:
                 if isinstance(said, Ask):
-                    answer = yield Question(said, predict)
+                    answer = yield Question(said, predict(said.call))
                     assert answer is not None
                     said = sampling.send(answer)
                     continue
@@ -147,10 +160,11 @@ class Run:
             device=loaded.place.device.type,
             dtype=str(loaded.place.dtype).removeprefix("torch."),
             attention=loaded.attention,
-            batch=len(self.text.rows),
+            batch=self.text.rows,
             threads=torch.get_num_threads(),
             model_hash=loaded.model_hash,
             vae_hash=loaded.vae_hash,
+            refiner_hash=self.second.loaded.model_hash if self.second else "",
             schedule=resolved(sampling.sampler, sampling.schedule),
             steps_run=self.steps,
             loras=loaded.loras,

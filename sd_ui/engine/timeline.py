@@ -8,15 +8,8 @@ from sd_ui.engine.denoise import Predict
 from sd_ui.engine.family import Conditioning, Embedding, Weighted
 from sd_ui.prompt import schedule
 from sd_ui.prompt.schedule import Until
-from sd_ui.spec.request import Sampling
-from sd_ui.spec.samplers import SAMPLERS
 
 PredictAt = Callable[[int], Predict]  # the number of the call, from 0 -> who answers it
-
-
-def calls_of(sampling: Sampling) -> int:
-    """What a schedule counts on: as in A1111, samplers with two calls a step have twice as many."""
-    return sampling.steps * (2 if SAMPLERS[sampling.sampler].calls == "2" else 1)
 
 
 @dataclass(frozen=True)

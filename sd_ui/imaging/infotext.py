@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sd_ui.spec import extras, fields
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.fields import FIELDS, NUMBER
+from sd_ui.spec.fields import FIELDS, NONE, NUMBER
 from sd_ui.spec.limits import number, whole, within
 from sd_ui.spec.made import Record
-from sd_ui.spec.request import DepthToImage, Inpaint
+from sd_ui.spec.request import NOISES, DepthToImage, GenerationRequest, Guidance, Inpaint
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
 
 PROMPT, NEGATIVE = "Prompt", "Negative prompt"
@@ -19,20 +20,26 @@ ENOUGH = 3  # pairs that make a line one of parameters and not of the prompt
 KEY = re.compile(r"\w[\w \-/]+\Z")  # A1111's; it ends at the colon
 LONGEST_KEY = 80
 QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
+HASH = re.compile(r" \[[0-9a-f]*\]\Z")  # behind a refiner's name
+CARD = "NV"  # the noise source that draws what a graphics card would
+GUIDANCE = {"Skip Early CFG": "start", "Guidance stop": "stop", "CFG rescale": "rescale", "APG threshold": "threshold", "APG momentum": "momentum",
+            "APG parallel": "parallel"}  # fmt: skip
+FIELD = {"start": "guidance_start", "stop": "guidance_stop", "rescale": "cfg_rescale"}
 JSON_KEYS = ("Hashes", "Civitai resources", "Civitai metadata")  # the values that other programs write as bare JSON
 
 
 # ---------------------------------------------------------------- writing
 def write(record: Record, model_name: str) -> str:
     """`model_name`: as a reader should see it. The prompts stand as they are; an empty one is an empty first line."""
-    request = record.request
-    negative = f"\n{NEGATIVE}: {request.negative_prompt}" if request.negative_prompt else ""
-    return f"{request.prompt}{negative}\n" + ", ".join(f"{key}: {quoted(value)}" for key, value in pairs(record, model_name) if value != "")
+    said = record.request.words_of(record.index)
+    negative = f"\n{NEGATIVE}: {said.negative_prompt}" if said.negative_prompt else ""
+    return f"{said.prompt}{negative}\n" + ", ".join(f"{key}: {quoted(value)}" for key, value in pairs(record, model_name) if value != "")
 
 
 def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     """In A1111's order; "" is left out."""
     request, made, source = record.request, record.made, record.request.source
+    said = request.words_of(record.index)
     yield "Steps", str(request.sampling.steps)
     yield "Sampler", request.sampling.sampler
     yield "Schedule type", request.sampling.schedule
@@ -43,13 +50,32 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "Model", model_name
     yield "VAE hash", made.vae_hash[:10] if request.model.vae else ""
     yield "VAE", request.model.vae
+    yield "Refiner", f"{request.refiner.checkpoint} [{made.refiner_hash[:10]}]" if request.refiner else ""
+    yield "Refiner switch at", decimal(request.refiner.switch_at) if request.refiner else ""
+    noise, guidance = request.noise_of(record.index), request.sampling.guidance
+    yield "Variation seed", str(noise.variation_seed) if noise.variation_strength else ""
+    yield "Variation seed strength", decimal(noise.variation_strength) if noise.variation_strength else ""
+    yield "Seed resize from", f"{noise.from_width}x{noise.from_height}" if noise.from_width and noise.from_height else ""
     yield "Denoising strength", decimal(source.strength) if source else ""
     yield "Clip skip", str(request.model.clip_skip) if request.model.clip_skip > 1 else ""
-    yield "RNG", "CPU"  # a text that does not say so means noise from the GPU
+    yield "ENSD", str(noise.eta_delta) if noise.eta_delta else ""
+    yield "RNG", noise.source  # a text that does not say so means noise from the GPU
+    yield from changed(guidance, Guidance())
     yield "Mask blur", str(source.mask_blur) if isinstance(source, Inpaint) else ""
     yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
     yield "Lora hashes", ", ".join(f"{lora.name.translate(NO_MARKS)}: {lora.sha256[:12]}" for lora in made.loras if lora.sha256)
+    yield "Emphasis", request.emphasis if request.emphasis != fields.default("emphasis") else ""
+    yield "Styles", ", ".join(request.styles)
+    yield "Template", request.prompt if said.prompt != request.prompt else ""
+    yield "Negative Template", request.negative_prompt if said.negative_prompt != request.negative_prompt else ""
     yield "Version", f"sdui-{made.app}" if made.app else "sdui"  # must not look like an old A1111, which would switch readers' behaviour
+
+
+def changed(guidance: Guidance, usual: Guidance) -> Iterator[tuple[str, str]]:
+    """What differs from plain CFG. Only "Skip Early CFG" is A1111's."""
+    yield "Guidance", guidance.method if guidance.method != usual.method else ""
+    for key, name in GUIDANCE.items():
+        yield key, decimal(getattr(guidance, name)) if getattr(guidance, name) != getattr(usual, name) else ""
 
 
 def quoted(value: str) -> str:
@@ -169,7 +195,8 @@ def values(text: str) -> Reading:
     if not said:
         return Reading("txt2img", result, {})
     others, mode, notes = dict(said), _mode(said), _notes(said)
-    result |= {"clip_skip": 1, "vae": AUTOMATIC}
+    result |= {"clip_skip": 1, "emphasis": fields.default("emphasis"), "refiner": NONE, "vae": AUTOMATIC}
+    result |= extras.written(GenerationRequest()) | {"noise_source": CARD}
     for key, read in _READERS.items():
         if key in said and (found := read(said[key])):
             result |= found
@@ -188,9 +215,11 @@ def _mode(said: dict[str, str]) -> str:
 
 def _notes(said: dict[str, str]) -> tuple[str, ...]:
     """What changes the picture although every setting is the same."""
-    notes = []
-    if said.get("RNG", "GPU") != "CPU":
-        notes.append("Its noise was not drawn on the CPU: the same seed gives another picture here.")
+    notes, source = [], said.get("RNG", "GPU")
+    if source == "GPU":
+        notes.append(f"Its noise was drawn on a graphics card: the noise source {CARD} draws the numbers of an NVIDIA card.")
+    elif source not in NOISES:
+        notes.append(f"Its noise was drawn by {source:.40}, which is not known here: the same seed gives another picture.")
     if any(key.startswith("Hires ") for key in said):
         notes.append("It was made in two passes (hires fix); its settings here are those of the first.")
     return tuple(notes)
@@ -214,6 +243,10 @@ def _size(value: str) -> dict[str, Any]:
     return {"width": int(found[1]), "height": int(found[2])} if found else {}
 
 
+def _resized(value: str) -> dict[str, Any]:
+    return {f"seed_resize_{name}": side for name, side in _size(value).items()}
+
+
 def _number(name: str) -> Callable[[str], dict[str, Any]]:
     field = FIELDS[name]
     convert = number if field.kind == NUMBER else whole
@@ -231,6 +264,11 @@ def _word(name: str) -> Callable[[str], dict[str, Any]]:
     return lambda value: {name: value} if value else {}
 
 
+def _one_of(name: str) -> Callable[[str], dict[str, Any]]:
+    known = {choice.casefold(): choice for choice in FIELDS[name].choices}
+    return lambda value: {name: known[value.casefold()]} if value.casefold() in known else {}
+
+
 _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Steps": _number("steps"),
     "CFG scale": _number("cfg_scale"),
@@ -238,7 +276,17 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Size": _size,
     "Model": _word("model"),
     "VAE": _word("vae"),
+    "Refiner": lambda value: _word("refiner")(HASH.sub("", value)),
+    "Refiner switch at": _number("refiner_switch_at"),
     "Denoising strength": _number("strength"),
     "Clip skip": _number("clip_skip"),
+    "Emphasis": _one_of("emphasis"),
     "Mask blur": _number("mask_blur"),
+    "RNG": lambda value: {"noise_source": CARD} if value == "GPU" else _one_of("noise_source")(value),
+    "Variation seed": _number("variation_seed"),
+    "Variation seed strength": _number("variation_strength"),
+    "Seed resize from": _resized,
+    "ENSD": _number("eta_seed_delta"),
+    "Guidance": _one_of("guidance"),
+    **{key: _number(FIELD.get(name, f"apg_{name}")) for key, name in GUIDANCE.items()},
 }

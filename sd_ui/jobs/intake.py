@@ -10,7 +10,8 @@ from sd_ui.imaging import files, ops
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.colour import plain
 from sd_ui.jobs.queue import Job, Queue
-from sd_ui.prompt import networks
+from sd_ui.prompt import language, networks
+from sd_ui.prompt.wording import Wording
 from sd_ui.spec import limits as door
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
@@ -54,8 +55,8 @@ class Models(Protocol):
 class Reader:
     """models: what there is, asked anew each time. Pictures in values are bytes of a file, PIL images or ImageRef."""
 
-    def __init__(self, blobs: Blobs, models: Models, limits: Limits = Limits()) -> None:
-        self._blobs, self._models, self._limits = blobs, models, limits
+    def __init__(self, blobs: Blobs, models: Models, limits: Limits = Limits(), wording: Wording = Wording()) -> None:
+        self._blobs, self._models, self._limits, self._wording = blobs, models, limits, wording
 
     def read(self, mode: str, values: Mapping[str, Any]) -> Accepted:
         """The request that these values are, its pictures kept. Raises BadRequest, and has kept nothing then."""
@@ -68,10 +69,12 @@ class Reader:
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models.cards(), self._limits)
         check_mask_left(pictures.get("mask"), accepted.request)
-        self._check_loras(accepted.request)
-        self._check_length(accepted.request)
+        request = self._wording.worded(accepted.request)
+        for told in {request.words_of(i): request.plain(i) for i in range(request.count)}.values():
+            self._check_loras(told)
+            self._check_length(told)
         said = (note for given in pictures.values() for note in given.notes)
-        return Accepted(accepted.request, (*notes, *said, *accepted.notes)), pictures
+        return Accepted(request, (*notes, *said, *accepted.notes)), pictures
 
     def _check_loras(self, request: GenerationRequest) -> None:
         for _, card in networks.resolved(networks.asked(request.prompt), self._models.cards()):
@@ -79,14 +82,16 @@ class Reader:
                 raise BadRequest("prompt", f"the LoRA {why}")
 
     def _check_length(self, request: GenerationRequest) -> None:
-        """Characters are cheap, tokens are not: 32,000 emoji are 100,000 of them."""
-        for name in ("prompt", "negative_prompt"):
-            text: str = getattr(request, name)
-            if len(text.encode()) <= self._limits.tokens:  # a token is a byte at least
+        """Characters are cheap, tokens are not: 32,000 emoji are 100,000 of them. Every text of a schedule counts."""
+        calls = language.calls_of(request.sampling)
+        parts = {"prompt": language.positive(request.prompt, calls), "negative_prompt": language.negative(request.negative_prompt, calls)}
+        for name, texts in ((name, language.texts(said)) for name, said in parts.items()):
+            if sum(len(text.encode()) for text in texts) <= self._limits.tokens:  # a token is a byte at least
                 continue
-            used = self._models.tokens(request.model.checkpoint, text).used
+            used = sum(self._models.tokens(request.model.checkpoint, text).used for text in texts)
             if used > self._limits.tokens:
-                raise BadRequest(name, f"{used} tokens are too many (at most {self._limits.tokens})")
+                together = f" in {len(texts)} texts that take turns" if len(texts) > 1 else ""
+                raise BadRequest(name, f"{used} tokens{together} are too many (at most {self._limits.tokens})")
 
     def _pictures(self, mode: str, values: Mapping[str, Any]) -> tuple[dict[str, Given], list[str]]:
         """Those that the mode uses, and a word about those that it does not."""
@@ -141,8 +146,8 @@ class Reader:
 class Intake(Reader):
     """A reader that hands on what it has read to the queue."""
 
-    def __init__(self, queue: Queue, blobs: Blobs, models: Models, limits: Limits = Limits()) -> None:
-        super().__init__(blobs, models, limits)
+    def __init__(self, queue: Queue, blobs: Blobs, models: Models, limits: Limits = Limits(), wording: Wording = Wording()) -> None:
+        super().__init__(blobs, models, limits, wording)
         self._queue = queue
 
     def submit(self, mode: str, values: Mapping[str, Any], owner: str, delivery: Delivery = Delivery(), key: str = "") -> tuple[Job, tuple[str, ...]]:

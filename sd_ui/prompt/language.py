@@ -1,12 +1,14 @@
 """The whole language of a prompt in the order in which it is read: comments, networks, AND, schedules, weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sd_ui.prompt import attention, chunks, composition, networks, schedule
 from sd_ui.prompt.chunks import Chunk, Tokens
 from sd_ui.prompt.comments import stripped
 from sd_ui.prompt.schedule import Until
+from sd_ui.spec.request import Sampling
+from sd_ui.spec.samplers import SAMPLERS
 
 Tokenize = Callable[[str], Sequence[int]]  # without start, end and padding
 
@@ -27,6 +29,16 @@ def positive(prompt: str, steps: int, earlier: int = 0) -> tuple[Timed, ...]:
 def negative(prompt: str, steps: int, earlier: int = 0) -> tuple[Timed, ...]:
     """One: AND is a word in it, and so is a network tag, as in A1111."""
     return (Timed(1.0, schedule.timeline(stripped(prompt), steps, earlier)),)
+
+
+def texts(parts: Iterable[Timed]) -> set[str]:
+    """All that a text encoder has to read of them."""
+    return {until.text for timed in parts for until in timed.texts}
+
+
+def calls_of(sampling: Sampling) -> int:
+    """The steps that a schedule counts: calls of the model. As in A1111, samplers with two calls a step have twice as many."""
+    return sampling.steps * (2 if SAMPLERS[sampling.sampler].calls == "2" else 1)
 
 
 def bare(prompt: str) -> str:

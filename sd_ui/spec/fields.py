@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sd_ui.spec.request import MODES, RESIZES, Sampling
+from sd_ui.spec.request import EMPHASES, GUIDANCES, MODES, NOISES, RESIZES, Guidance, Sampling
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
 
-TEXT, CHOICE, INTEGER, NUMBER, SEED, IMAGE = "text", "choice", "integer", "number", "seed", "image"
+TEXT, CHOICE, NAMES, INTEGER, NUMBER, SEED, IMAGE = "text", "choice", "names", "integer", "number", "seed", "image"
+NONE = "None"  # no refiner
 WITH_IMAGE = ("img2img", "inpaint", "depth2img")
 
 
@@ -15,7 +16,7 @@ class Field:
     """One row.
 
     name: what every surface calls it. low, high: what is allowed; slider: the part of it that a slider offers.
-    choices: () where they are known only at run time (models). default None: the model's own default, or none at all.
+    choices: () where they are known only at run time (models, styles). default None: the model's own default, or none at all.
     modes: where it means something.
     """
 
@@ -39,9 +40,15 @@ FIELDS: dict[str, Field] = {
         Field("prompt", "Prompt", TEXT, "What the picture should show. An empty prompt is allowed.", "", high=32_000),
         Field("negative_prompt", "Negative prompt", TEXT, "What the picture should not show: guidance pushes away from it. "
               "Without effect at CFG scale 1.", "", high=32_000),
+        Field("styles", "Styles", NAMES, "Texts that are joined to both prompts: around the prompt where a style has {prompt}, else behind it. "
+              "Those in presets/styles are listed.", (), high=16),
         Field("model", "Model", CHOICE, "The checkpoint: text encoder, noise predictor (U-Net) and VAE. "
               "Files and folders in the models folder are listed."),
         Field("vae", "VAE", CHOICE, "Turns latents into pixels and back. Automatic is the one that comes with the model.", "Automatic"),
+        Field("refiner", "Refiner", CHOICE, "A second checkpoint that takes over for the last part of the way: SDXL's refiner, or another one with "
+              "the same kind of latents.", NONE),
+        Field("refiner_switch_at", "Switch at", NUMBER, "Where the refiner takes over, as a share of the way from noise to picture. 1: never.",
+              0.8, 0.01, 1, 0.01),
         Field("sampler", "Sampler", CHOICE, "How a step removes the predicted noise. Those with 'a' or 'SDE' in their name add fresh noise "
               "at each step, so they do not settle on one picture as steps grow.", None, choices=tuple(SAMPLERS)),
         Field("schedule", "Schedule", CHOICE, "How much noise is left after each step. Automatic is the usual one for the sampler.",
@@ -60,6 +67,8 @@ FIELDS: dict[str, Field] = {
               1, 1, 64, 1, slider=(1, 16)),
         Field("clip_skip", "Clip skip", INTEGER, "Which layer of the text encoder is used, counted from the last. "
               "1 is usual, 2 for many anime models.", None, 1, 12, 1),
+        Field("emphasis", "Emphasis", CHOICE, "What (word:1.2) does. Original multiplies and brings the mean back, as A1111 does; No norm only "
+              "multiplies; Ignore reads the brackets and gives all words the same weight; None takes them for text.", EMPHASES[0], choices=EMPHASES),
         Field("init", "Picture", IMAGE, "The picture to start from.", modes=WITH_IMAGE, optional=False),
         Field("mask", "Mask", IMAGE, "White where new content goes. Everything outside it stays, pixel for pixel.",
               modes=("inpaint",), optional=False),
@@ -70,6 +79,31 @@ FIELDS: dict[str, Field] = {
         Field("resize", "Resize mode", CHOICE, "How a picture of another shape is fitted to width and height.", RESIZES[1],
               choices=RESIZES, modes=WITH_IMAGE),
         Field("mask_blur", "Mask blur", INTEGER, "Width of the soft edge in pixels. It lies inside the mask.", 4, 0, 64, 1, modes=("inpaint",)),
+        Field("noise_source", "Noise source", CHOICE, "Whose random numbers. CPU: the usual ones here. NV: those of an NVIDIA card, as A1111's are "
+              "where it does not say RNG: CPU. Size-stable: the same pattern where two sizes overlap around the middle.", NOISES[0],
+              choices=NOISES),
+        Field("variation_strength", "Variation strength", NUMBER, "0: the seed's own noise; 1: that of the variation seed. Little changes little. "
+              "Above 0 all pictures share the seed, and picture i has the variation seed + i.", 0.0, 0, 1, 0.01),
+        Field("variation_seed", "Variation seed", SEED, "The noise that a variation goes towards. -1 or empty: a random one, which is recorded.",
+              -1, -1, 2**64 - 1),
+        Field("seed_resize_width", "Resize seed from width", INTEGER, "The picture's middle starts from the noise that the seed has at this size: "
+              "another format, a similar picture. 0: off. It needs both sides.", 0, 0, 4096, 8, slider=(0, 2048)),
+        Field("seed_resize_height", "Resize seed from height", INTEGER, "See Resize seed from width.", 0, 0, 4096, 8, slider=(0, 2048)),
+        Field("eta_seed_delta", "Eta noise seed delta", INTEGER, "Added to the seed for the noise that steps add. 31337 is what NovelAI used.",
+              0, 0, 2**32 - 1, 1, slider=(0, 65535)),
+        Field("guidance", "Guidance", CHOICE, "How the predictions with and without the prompt are joined. CFG is usual. APG (adaptive projected) "
+              "allows high scales without burnt colours. CFG-Zero* weighs the prediction without the prompt.", GUIDANCES[0], choices=GUIDANCES),
+        Field("cfg_rescale", "CFG rescale", NUMBER, "Takes contrast that guidance adds back: 0 none of it, 1 all; 0.7 is usual for models "
+              "trained with v-prediction.", Guidance.rescale, 0, 1, 0.05),
+        Field("guidance_start", "Guidance start", NUMBER, "The part of the run that is not guided at first (A1111's Skip Early CFG): "
+              "saves time, and frees the composition.", Guidance.start, 0, 1, 0.05),
+        Field("guidance_stop", "Guidance stop", NUMBER, "Where in the run guidance ends. Less than 1 saves time.", Guidance.stop, 0, 1, 0.05),
+        Field("apg_threshold", "APG threshold", NUMBER, "How large the push of guidance may be. 0: any. The authors use 7.5 for Stable Diffusion 2 "
+              "and 15 for SDXL.", Guidance.threshold, 0, 1000, 0.5, slider=(0, 30)),
+        Field("apg_momentum", "APG momentum", NUMBER, "How much of the last push is added to the next; below 0 it is taken off.",
+              Guidance.momentum, -0.99, 0.99, 0.05),
+        Field("apg_parallel", "APG parallel part", NUMBER, "How much of the push along the prediction itself, which saturates, is kept.",
+              Guidance.parallel, 0, 1, 0.05),
     )
 }  # fmt: skip
 

@@ -3,15 +3,14 @@
 import difflib
 import math
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sd_ui.spec import fields
+from sd_ui.spec import extras, fields
 from sd_ui.spec.cards import LATENTS, Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field
+from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
 from sd_ui.spec.request import (
     EMBEDDED,
     MODES,
@@ -21,12 +20,11 @@ from sd_ui.spec.request import (
     ImageToImage,
     Inpaint,
     ModelChoice,
+    Refiner,
     Sampling,
     Source,
 )
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
-
-RANDOM_SEEDS = 2**32  # as elsewhere in the field: easy to read aloud, and exact in every language
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,12 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     notes = [f"{field.label} means nothing in {mode}; it was not used." for field in without_effect(mode, values)]
     model = choose_model(mode, values, models)
     card = models[model.checkpoint]
+    second = choose_second(mode, values, card, models)
     said = {field.name: read(field, values.get(field.name), card.defaults, notes) for field in FIELDS.values() if field.kind not in (CHOICE, IMAGE)}
+    if not second and said["refiner_switch_at"] != fields.default("refiner_switch_at"):
+        notes.append(f"{FIELDS['refiner_switch_at'].label} means nothing without a refiner; it was not used.")
     width, height = size(said, limits, notes)
-    sampling = choose_sampling(values, said, card.defaults, limits)
+    sampling = choose_sampling(values, said, card.defaults, limits, notes)
     count = said["batch_count"]
     if count > limits.count:
         raise BadRequest("batch_count", f"{count} is more than this server allows (1 to {limits.count})")
@@ -78,9 +79,13 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
         sampling=sampling,
         width=width,
         height=height,
-        seed=secrets.randbelow(RANDOM_SEEDS) if said["seed"] == -1 else said["seed"],
+        seed=extras.seed(said["seed"]),
         count=count,
         source=choose_source(mode, values, said),
+        refiner=Refiner(second, said["refiner_switch_at"]) if second else None,
+        emphasis=choice("emphasis", values.get("emphasis"), fields.default("emphasis")),
+        styles=said["styles"],
+        noise=extras.noise(choice("noise_source", values.get("noise_source"), fields.default("noise_source")), said, notes),
     )
     return Accepted(request, tuple(notes))
 
@@ -113,13 +118,35 @@ def choose_vae(card: ModelCard, vae: Any, models: Mapping[str, ModelCard]) -> st
         raise BadRequest("vae", unknown(vae, [AUTOMATIC, *vaes]))
     if models[vae].fault:
         raise BadRequest("vae", f"{vae} cannot be used: {models[vae].fault}")
-    ours, theirs = LATENTS.get(card.family), LATENTS.get(models[vae].family)
-    if ours and theirs and ours != theirs:
-        raise BadRequest("vae", f"{vae} is for latents of {theirs}; those of {card.name} are {ours}'s")
+    check_latents("vae", card, models[vae])
     return vae
 
 
-def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults: Defaults, limits: Limits) -> Sampling:
+def choose_second(mode: str, values: Mapping[str, Any], card: ModelCard, models: Mapping[str, ModelCard]) -> str:
+    """The refiner's name, "" for none. It goes on from latents alone, so it must be a model that does img2img, after one that does."""
+    name = values.get("refiner")
+    if not given(name) or name == NONE or name == card.name:
+        return ""
+    checkpoints = [card.name for card in models.values() if card.kind == "checkpoint" and card.name != EMBEDDED]
+    if name not in checkpoints:
+        raise BadRequest("refiner", unknown(name, [NONE, *checkpoints]))
+    if models[name].fault:
+        raise BadRequest("refiner", f"{name} cannot be used: {models[name].fault}")
+    if card.name == EMBEDDED:
+        raise BadRequest("refiner", "the embedded model has latents of its own, with which no other can go on")
+    check_latents("refiner", card, models[name])
+    if "img2img" not in models[name].modes or "img2img" not in card.modes:
+        raise BadRequest("refiner", f"{name} cannot go on for {card.name}: one of them knows {mode} only")
+    return str(name)
+
+
+def check_latents(field: str, card: ModelCard, other: ModelCard) -> None:
+    ours, theirs = LATENTS.get(card.family), LATENTS.get(other.family)
+    if ours and theirs and ours != theirs:
+        raise BadRequest(field, f"{other.name} is for latents of {theirs}; those of {card.name} are {ours}'s")
+
+
+def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults: Defaults, limits: Limits, notes: list[str]) -> Sampling:
     asked = values.get("sampler") if given(values.get("sampler")) else defaults.sampler
     name, with_schedule = split(printable(asked))
     if name not in SAMPLERS:
@@ -133,7 +160,8 @@ def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults
         raise BadRequest("schedule", f"{schedule} does not go with {name}, which goes with {', '.join(schedules)}")
     if said["steps"] > limits.steps:
         raise BadRequest("steps", f"{said['steps']} is more than this server allows (1 to {limits.steps})")
-    return Sampling(name, schedule, said["steps"], said["cfg_scale"])
+    method = choice("guidance", values.get("guidance"), fields.default("guidance"))
+    return Sampling(name, schedule, said["steps"], said["cfg_scale"], extras.guidance(method, said, notes))
 
 
 def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> Source | None:
@@ -183,6 +211,8 @@ def read(field: Field, value: Any, defaults: Defaults, notes: list[str]) -> Any:
     match field.kind:
         case "text":
             return text(field, value, notes)
+        case "names":
+            return names(field, value)
         case "integer" | "seed":
             return within(field, whole(field, value), value)
         case "number":
@@ -200,6 +230,17 @@ def text(field: Field, value: Any, notes: list[str]) -> str:
     if "\0" in value:
         notes.append(f"{field.label}: NUL characters were removed.")
     return value.replace("\0", "")
+
+
+def names(field: Field, value: Any) -> tuple[str, ...]:
+    """A list, or a text with commas between the names."""
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise BadRequest(field.name, f"{shown(value)} is not a list of names ({allowed(field)})")
+    said = tuple(dict.fromkeys(name.strip() for name in found if name.strip()))
+    if len(said) > (field.high or math.inf):
+        raise BadRequest(field.name, f"{len(said)} are too many ({allowed(field)})")
+    return said
 
 
 def whole(field: Field, value: Any) -> int:
@@ -251,6 +292,8 @@ def allowed(field: Field) -> str:
         return "-1 for a random one, or 0 to 2^64-1"
     if field.kind in (INTEGER, NUMBER):
         return f"{field.low:g} to {field.high:g}"
+    if field.kind == NAMES:
+        return f"names, with commas between them, at most {field.high:g}"
     return f"at most {field.high:g} characters"
 
 

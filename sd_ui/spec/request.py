@@ -1,9 +1,11 @@
 """What one picture, or a row of them, is made of. Everything that changes the pixels is here, and nothing else is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 EMBEDDED = "embedded"  # the name of the model in the box
 MODES = ("txt2img", "img2img", "inpaint", "depth2img")
+NOISES = ("CPU", "NV", "Size-stable")
+GUIDANCES = ("CFG", "APG", "CFG-Zero*")
 EMPHASES = ("Original", "No norm", "Ignore", "None")
 RESIZES = ("Just resize", "Crop and resize", "Resize and fill")
 
@@ -60,18 +62,70 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
+class Refiner:
+    """A second checkpoint that takes over for the last part of the way. switch_at: the share of the noise levels that are the first one's."""
+
+    checkpoint: str
+    switch_at: float = 0.8
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How the predictions with and without the prompt are joined. start, stop: the part of the run that is guided at all, 0 to 1.
+
+    rescale: how far the spread of the guided prediction is taken back to that of the prompt's. threshold, momentum, parallel: of APG alone;
+    threshold 0 is none.
+    """
+
+    method: str = GUIDANCES[0]
+    rescale: float = 0.0
+    start: float = 0.0
+    stop: float = 1.0
+    threshold: float = 7.5
+    momentum: float = -0.5
+    parallel: float = 0.0
+
+
+@dataclass(frozen=True)
 class Sampling:
     sampler: str = "DPM++ 2M"
     schedule: str = "Automatic"
     steps: int = 20
     cfg_scale: float = 7.0
+    guidance: Guidance = Guidance()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Where a run's noise comes from, besides the seed. source: whose numbers.
+
+    variation_strength: how far the first noise is taken from the seed's to the variation seed's, 0 to 1. Above 0 all pictures share the seed, and
+    picture i has the variation seed + i. from_width, from_height: the size whose noise is put into the middle, 0 for none.
+    eta_delta: added to the seed for the noise that steps add.
+    """
+
+    source: str = NOISES[0]
+    variation_seed: int = 0
+    variation_strength: float = 0.0
+    from_width: int = 0
+    from_height: int = 0
+    eta_delta: int = 0
+
+
+@dataclass(frozen=True)
+class Words:
+    """Both prompts of one picture, with styles joined and wildcards resolved."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
     """width, height: pixels, multiples of 8. Picture i of count is the picture of seed + i. source None: from noise alone.
 
-    emphasis: what the weights in the prompts do.
+    emphasis: what the weights in the prompts do. styles: names, of which the pictures' words were made.
+    words: what each picture is told instead of the prompts; () where they say it themselves.
     """
 
     prompt: str = ""
@@ -84,6 +138,10 @@ class GenerationRequest:
     count: int = 1
     source: ImageToImage | Inpaint | DepthToImage | None = None
     emphasis: str = EMPHASES[0]
+    styles: tuple[str, ...] = ()
+    words: tuple[Words, ...] = ()
+    refiner: Refiner | None = None
+    noise: Noise = Noise()
 
     @property
     def mode(self) -> str:
@@ -97,8 +155,21 @@ class GenerationRequest:
             case DepthToImage():
                 return "depth2img"
 
+    def words_of(self, index: int) -> Words:
+        return self.words[index] if self.words else Words(self.prompt, self.negative_prompt)
+
+    def plain(self, index: int) -> "GenerationRequest":
+        """The same with the words of one of its pictures in place of what they were made of."""
+        said = self.words_of(index)
+        return replace(self, prompt=said.prompt, negative_prompt=said.negative_prompt, styles=(), words=())
+
     def seed_of(self, index: int) -> int:
-        return (self.seed + index) % 2**64
+        return self.seed if self.noise.variation_strength else (self.seed + index) % 2**64
+
+    def noise_of(self, index: int) -> Noise:
+        """That of one picture, as it would be asked for alone."""
+        varied = self.noise.variation_strength > 0
+        return replace(self.noise, variation_seed=(self.noise.variation_seed + index) % 2**64) if varied else self.noise
 
 
 def images_of(request: GenerationRequest) -> dict[str, ImageRef]:

@@ -14,7 +14,7 @@ from sd_ui.engine.denoise import Ask, Prediction, fast_forward, numbered
 from sd_ui.engine.families import sd
 from sd_ui.engine.guidance import composed, guided
 from sd_ui.engine.noise import latent_noise, randomness
-from sd_ui.engine.timeline import calls_of
+from sd_ui.prompt.language import calls_of
 from sd_ui.prompt.schedule import timeline
 from sd_ui.spec.request import EMPHASES, GenerationRequest, Sampling
 from tests.engine import tiny

@@ -120,13 +120,13 @@ def test_cfg_0_ignores_the_prompt_and_the_negative_prompt_counts_elsewhere():
 # ---------------------------------------------------------------- text
 def test_a_prompt_is_77_tokens_times_the_width():
     model = loaded()
-    assert text.embedding(model, "a photo of a red cat", 1, 1).tokens.shape == (1, 77, model.text_encoder.config.hidden_size)
+    assert text.embedding(model, "a photo of a red cat", 1).tokens.shape == (1, 77, model.text_encoder.config.hidden_size)
 
 
 def test_clip_skip_1_is_the_encoders_own_output():
     model = loaded()
     ids = model.tokenizer("a red cat", padding="max_length", max_length=77, return_tensors="pt").input_ids
-    assert torch.equal(text.embedding(model, "a red cat", 1, 1).tokens, model.text_encoder(ids).last_hidden_state)
+    assert torch.equal(text.embedding(model, "a red cat", 1).tokens, model.text_encoder(ids).last_hidden_state)
 
 
 @pytest.mark.parametrize("skip", [1, 2, 3])
@@ -136,7 +136,7 @@ def test_clip_skip_n_takes_the_nth_last_layer(skip):
     encoder = model.text_encoder
     layers = encoder.encoder.layers
     ids = model.tokenizer("a red cat", padding="max_length", max_length=77, return_tensors="pt").input_ids
-    want = text.embedding(model, "a red cat", skip, 1).tokens
+    want = text.embedding(model, "a red cat", skip).tokens
     encoder.encoder.layers = layers[: len(layers) - (skip - 1)]
     try:
         assert torch.equal(encoder(ids).last_hidden_state, want)
@@ -149,12 +149,12 @@ def test_more_clip_skip_than_layers_is_said():
     assert run.notes() == ("Clip skip 9 was taken as 3: the text encoder has 3 layers.",)
 
 
-def test_a_long_prompt_is_cut_into_chunks_and_the_negative_keeps_up():
+def test_a_long_prompt_is_cut_into_chunks_and_the_negative_stays_short():
     model = loaded()
-    words = text.TextEncoder().encode(model, "cat " * 100, "dog", 1, 4.0)
-    assert words.cond.tokens.shape == words.uncond.tokens.shape == (1, 154, 32)
-    assert torch.equal(words.cond.tokens[:, :77], text.embedding(model, "cat " * 75, 1, 1).tokens)
-    assert torch.equal(words.uncond.tokens[:, 77:], text.embedding(model, "", 1, 1).tokens)
+    told = text.TextEncoder().encode(model, "cat " * 100, "dog", 1, 4.0).at(0)
+    assert told.cond.tokens.shape == (1, 154, 32) and told.uncond.tokens.shape == (1, 77, 32)
+    assert torch.equal(told.cond.tokens[:, :77], text.embedding(model, "cat " * 75, 1).tokens)
+    assert [len(call.tokens) for call in told.calls] == [1, 1]
 
 
 def test_an_embedding_is_computed_once():
@@ -174,7 +174,7 @@ def test_of_many_texts_the_latest_are_remembered():
         for prompt in asked:
             encoder.encode(model, prompt, "", 1, 1.0)
     (known,) = encoder._known.values()
-    assert [prompt for prompt, _, _ in known] == asked[3:]
+    assert [texts for texts, *_ in known] == [(prompt,) for prompt in asked[3:]]
 
 
 # ---------------------------------------------------------------- samplers
@@ -193,7 +193,7 @@ def sampled(name: str, schedule: str = "Automatic", steps: int = 6):
     """-> (a function that makes the sampling anew, the model)"""
     model = loaded()
     words = text.TextEncoder().encode(model, "a red cat", "", 1, 4.0)
-    predict = sd.predict(model.unet, words, 4.0)
+    predict = sd.predict(model.unet, words.at(0), 4.0)
 
     def again():
         plan = table.plan(name, schedule, model.scheduler_config, steps, steps, CPU.device)

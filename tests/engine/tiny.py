@@ -22,7 +22,7 @@ from sd_ui.engine.family import TextPart
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.run import Clock, Inputs, Run
 from sd_ui.engine.text import TextEncoder
-from sd_ui.engine.timeline import calls_of
+from sd_ui.prompt.language import calls_of
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.request import GenerationRequest, ImageRef
@@ -76,7 +76,7 @@ def run_of(model: Loaded, request: GenerationRequest, inputs: Inputs = Inputs())
 @torch.inference_mode()
 def latents_of(run: Run, index: int = 0) -> torch.Tensor:
     """Ours: the last latents, every question answered by the model."""
-    return driven(run.sampled(index, Clock(0.0, run.steps)))
+    return driven(run.sampled(index, Clock(0.0, 1)))
 
 
 def driven(course: Generator[Any, Prediction | None, torch.Tensor]) -> torch.Tensor:

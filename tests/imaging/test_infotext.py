@@ -7,9 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sd_ui.imaging import infotext
-from sd_ui.spec.fields import FIELDS
+from sd_ui.spec import extras
+from sd_ui.spec.fields import FIELDS, NONE
 from sd_ui.spec.made import Made, Record, WornLora
-from sd_ui.spec.request import RESIZES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.request import (
+    EMPHASES,
+    GUIDANCES,
+    NOISES,
+    RESIZES,
+    DepthToImage,
+    GenerationRequest,
+    Guidance,
+    ImageRef,
+    ImageToImage,
+    Inpaint,
+    ModelChoice,
+    Noise,
+    Refiner,
+    Sampling,
+    Words,
+)
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 
 A, B = ImageRef("a" * 64, 640, 480), ImageRef("b" * 64, 640, 480)
@@ -51,6 +68,14 @@ def test_clip_skip_and_vae_are_said_only_when_they_matter() -> None:
     assert "VAE hash: ffffffffff, VAE: v.safetensors, Clip skip: 2, RNG: CPU" in text
     plain = infotext.write(Record(request(), Made(vae_hash="f" * 64)), "m")
     assert "Clip skip" not in plain and "VAE" not in plain and "Model hash" not in plain
+
+
+def test_a_refiner_is_said_as_a1111_says_it_and_read_back() -> None:
+    text = infotext.write(Record(request(refiner=Refiner("sd_xl_refiner_1.0", 0.75)), Made(refiner_hash="7440042bbdc8" * 6)), "m")
+    assert "Refiner: sd_xl_refiner_1.0 [7440042bbd], Refiner switch at: 0.75, " in text
+    read = infotext.values(text).values
+    assert (read["refiner"], read["refiner_switch_at"]) == ("sd_xl_refiner_1.0", 0.75)
+    assert infotext.values(infotext.write(Record(request(), Made()), "m")).values["refiner"] == NONE
 
 
 def test_loras_are_said_with_the_hashes_that_other_programs_find_them_by() -> None:
@@ -97,9 +122,21 @@ SOURCES = st.one_of(
     st.builds(Inpaint, st.just(A), st.just(B), st.floats(0, 1), st.just(RESIZES[1]), st.integers(0, 64)),
     st.builds(DepthToImage, st.just(A), st.none() | st.just(B), st.floats(0, 1)),
 )
+GUIDED = st.builds(
+    Guidance,
+    st.sampled_from(GUIDANCES),
+    st.floats(0, 1),
+    st.floats(0, 0.4),
+    st.floats(0.5, 1),
+    st.floats(0, 1000),
+    st.floats(-0.9, 0.9),
+    st.floats(0, 1),
+)
+SIDES = st.integers(0, 64).map(lambda n: n * 8)
+NOISE = st.builds(Noise, st.sampled_from(NOISES), st.integers(0, 2**64 - 1), st.floats(0, 1), SIDES, SIDES, st.integers(0, 2**32 - 1))
 SAMPLINGS = st.sampled_from(list(SAMPLERS)).flatmap(
     lambda name: st.builds(
-        Sampling, st.just(name), st.sampled_from([AUTOMATIC, *SAMPLERS[name].schedules]), st.integers(1, 150), st.floats(-100, 100)
+        Sampling, st.just(name), st.sampled_from([AUTOMATIC, *SAMPLERS[name].schedules]), st.integers(1, 150), st.floats(-100, 100), GUIDED
     )
 )
 SEEDS = st.integers(0, 2**64 - 1)
@@ -113,6 +150,11 @@ REQUESTS = st.builds(
     st.integers(8, 512).map(lambda n: n * 8),
     SEEDS,
     source=SOURCES,
+    refiner=st.none() | st.builds(Refiner, NAMES, st.floats(0.01, 1)),
+    emphasis=st.sampled_from(EMPHASES),
+    styles=st.lists(NAMES, max_size=2).map(tuple),
+    words=st.just(()) | st.tuples(st.builds(Words, PROMPTS, PROMPTS)),
+    noise=NOISE.filter(lambda noise: bool(noise.from_width) == bool(noise.from_height)),
 )
 
 
@@ -121,11 +163,12 @@ REQUESTS = st.builds(
 def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) -> None:
     reading = infotext.values(infotext.write(Record(wanted, MADE, 0, seed), name))
     expected = {
-        "prompt": wanted.prompt,
-        "negative_prompt": wanted.negative_prompt,
+        "prompt": wanted.words_of(0).prompt,
+        "negative_prompt": wanted.words_of(0).negative_prompt,
         "model": name,
         "vae": wanted.model.vae or AUTOMATIC,
         "clip_skip": wanted.model.clip_skip,
+        "emphasis": wanted.emphasis,
         "sampler": wanted.sampling.sampler,
         "schedule": wanted.sampling.schedule,
         "steps": wanted.sampling.steps,
@@ -134,13 +177,28 @@ def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) 
         "height": wanted.height,
         "seed": seed,
     }
+    expected |= extras.written(wanted)
+    if wanted.noise.variation_strength:
+        expected["variation_seed"] = wanted.noise.variation_seed
+    expected["refiner"] = wanted.refiner.checkpoint if wanted.refiner else NONE
+    if wanted.refiner:
+        expected["refiner_switch_at"] = wanted.refiner.switch_at
     if wanted.source:
         expected["strength"] = wanted.source.strength
     if isinstance(wanted.source, Inpaint):
         expected["mask_blur"] = wanted.source.mask_blur
     assert (reading.mode, reading.values, reading.notes) == (wanted.mode, expected, ())
     assert reading.values.keys() <= FIELDS.keys()
-    assert reading.others.keys() <= {"Model hash", "VAE hash", "RNG", "Version", "Depth map"}
+    assert reading.others.keys() <= {
+        "Model hash",
+        "VAE hash",
+        "RNG",
+        "Version",
+        "Depth map",
+        "Styles",
+        "Template",
+        "Negative Template",
+    }
 
 
 # ---------------------------------------------------------------- others' texts
@@ -169,8 +227,12 @@ def test_a_text_of_a1111_is_read_with_everything_it_says() -> None:
         "height": 1216,
         "model": "sd_xl_base_1.0",
         "vae": "sdxl_vae.safetensors",
+        "refiner": NONE,
         "strength": 0.4,
         "clip_skip": 2,
+        "emphasis": "Original",
+        **extras.written(GenerationRequest()),
+        "noise_source": "NV",
     }
     assert reading.others["Lora hashes"] == "fluffy: 0123456789ab, other: ba9876543210"
     assert reading.others["ControlNet 0"] == "Module: canny, Model: x [1], Weight: 1"
@@ -302,3 +364,24 @@ def test_a_long_text_is_read_in_proportion_to_its_length(unit: str, start: str) 
 
 def test_half_a_character_becomes_a_whole_one() -> None:
     assert infotext.parse(BASE + ', Model: "\\ud800"')["Model"] == "?"
+
+
+# ---------------------------------------------------------------- seeds and guidance
+def test_seeds_and_guidance_are_written_as_a1111_writes_them() -> None:
+    noise = Noise("NV", 99, 0.25, 512, 768, 31337)
+    sampling = Sampling("Euler a", "Automatic", 20, 7.0, Guidance("APG", 0.7, 0.1, 0.9, 15.0, -0.75, 0.0))
+    text = infotext.write(Record(request(sampling=sampling, noise=noise), MADE, 2, 7), "m")
+    assert "Variation seed: 101, Variation seed strength: 0.25, Seed resize from: 512x768," in text
+    assert (
+        "ENSD: 31337, RNG: NV, Guidance: APG, Skip Early CFG: 0.1, Guidance stop: 0.9, CFG rescale: 0.7, APG threshold: 15, APG momentum: -0.75,"
+        in text
+    )
+
+
+@pytest.mark.parametrize(("said", "source", "notes"), [
+    (", RNG: CPU", "CPU", 0), (", RNG: NV", "NV", 0), ("", "NV", 1), (", RNG: GPU", "NV", 1), (", RNG: Size-stable", "Size-stable", 0),
+    (", RNG: dice", "NV", 1),
+])  # fmt: skip
+def test_whose_noise_it_was_is_read_and_a_cards_is_drawn_again(said: str, source: str, notes: int) -> None:
+    reading = infotext.values(BASE.replace(", RNG: CPU", said))
+    assert reading.values["noise_source"] == source and len(reading.notes) == notes

@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from sd_ui.spec.codec import dump, load
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.made import Made, Record, WornLora
-from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, ModelChoice, Sampling, images_of
+from sd_ui.spec.request import (
+    DepthToImage,
+    GenerationRequest,
+    Guidance,
+    ImageRef,
+    ImageToImage,
+    Inpaint,
+    ModelChoice,
+    Noise,
+    Refiner,
+    Sampling,
+    Words,
+    images_of,
+)
 
 # Floats that JSON has; whole numbers of any size, since a seed goes to 2^64 - 1.
 PLAIN = {
@@ -33,7 +46,10 @@ SOURCES = st.none() | st.one_of(
     values(Inpaint, image=PICTURES, mask=PICTURES),
     values(DepthToImage, image=PICTURES, depth=st.none() | PICTURES),
 )
-REQUESTS = values(GenerationRequest, model=values(ModelChoice), sampling=values(Sampling), source=SOURCES)
+WORDS = st.lists(values(Words), max_size=3).map(tuple)
+SAMPLINGS = values(Sampling, guidance=values(Guidance))
+PARTS = {"model": values(ModelChoice), "sampling": SAMPLINGS, "noise": values(Noise), "refiner": st.none() | values(Refiner)}
+REQUESTS = values(GenerationRequest, source=SOURCES, words=WORDS, **PARTS)
 RECORDS = values(Record, request=REQUESTS, made=values(Made, loras=st.lists(values(WornLora), max_size=3).map(tuple)))
 
 
@@ -54,7 +70,8 @@ def test_a_delivery_comes_back_from_json_as_it_was(delivery):
 
 
 def test_defaults_are_written_so_that_an_old_record_keeps_its_meaning():
-    assert dump(GenerationRequest())["sampling"] == {"sampler": "DPM++ 2M", "schedule": "Automatic", "steps": 20, "cfg_scale": 7.0}
+    usual = {"sampler": "DPM++ 2M", "schedule": "Automatic", "steps": 20, "cfg_scale": 7.0}
+    assert dump(GenerationRequest())["sampling"] == {**usual, "guidance": dump(Guidance())}
 
 
 def test_a_field_that_an_older_program_did_not_know_has_its_default():

@@ -6,7 +6,7 @@ import pytest
 
 from docs.make_parameters import TARGET, page
 from sd_ui.spec.cards import Defaults
-from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field, default, of_mode
+from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NUMBER, SEED, TEXT, Field, default, of_mode
 from sd_ui.spec.request import MODES, GenerationRequest, images_of
 
 ROWS = [pytest.param(field, id=name) for name, field in FIELDS.items()]
@@ -16,7 +16,7 @@ ROWS = [pytest.param(field, id=name) for name, field in FIELDS.items()]
 def test_every_setting_is_explained(field: Field):
     assert field.label and field.label[0].isupper()
     assert len(field.help) > 20 and field.help.endswith(".") and field.help != field.label
-    assert field.kind in (TEXT, CHOICE, INTEGER, NUMBER, SEED, IMAGE)
+    assert field.kind in (TEXT, CHOICE, NAMES, INTEGER, NUMBER, SEED, IMAGE)
 
 
 @pytest.mark.parametrize("field", ROWS)
