@@ -25,13 +25,15 @@ No family runs by diffusers' own pipelines.
 """
 FORMATS = """## Formats
 - One `.safetensors` file as it was published (the original programs' names, half or single precision), recognised by its header; what it does not
-  say (layers, tokenizer, noise) is bundled, so nothing is fetched. Or a diffusers folder. Pickles are refused.
+  say (layers, tokenizer, noise) is bundled, so nothing is fetched. Or a diffusers folder, whose parts may come in several files. Pickles are refused.
 - VAEs: `AutoencoderKL`, alone in a file or in a folder, and `AutoencoderTiny` in a folder. A VAE in one file is scaled as the model needs that it
   serves; one in a folder says what it is for, and another family's is refused. Where the rest is in float16, SDXL's VAE is in float32, unless its
   config says that it need not be.
 - What a U-Net in one file predicts (noise or v) is told by, in this order: the preset of its name; an empty tensor `v_pred`; its metadata
   (`modelspec.prediction_type`, `modelspec.predict_key`, `modelspec.architecture`); a `.yaml` of the same name beside it; its name (`v-pred`, `768-v`;
   in Stable Diffusion 2 also `768` and `512`); and where nothing tells, Stable Diffusion 2 is asked itself, in one small call of the U-Net.
+- The depth estimator of Stable Diffusion 2's depth model is read from the folder (DPT, GLPN) or from the one file (MiDaS's DPT-Hybrid).
+- A refiner is any checkpoint for the same latents: it takes over where the noise is low, with its own reading of the prompts.
 - Clip skip 1 is the layer that the family was trained with: the last one in Stable Diffusion 1.x, the one before the last in 2.x and SDXL.
   For SDXL 2 means the same as 1; larger numbers go further back everywhere.
 - An empty negative prompt is zeros in SDXL, as in AUTOMATIC1111.

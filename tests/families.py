@@ -190,6 +190,37 @@ def _open_clip(prefix: str, text: Any) -> Iterator[tuple[str, Any]]:
             yield prefix + theirs, tensor
 
 
+# ---------------------------------------------------------------- the estimator of Stable Diffusion 2's depth model
+def depth_estimator() -> Any:
+    """DPT-Hybrid as small as the groups of its normalisation allow; for pictures of 64x64."""
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    backbone = {
+        "model_type": "bit", "global_padding": "same", "layer_type": "bottleneck", "depths": [3, 4, 9],
+        "out_features": ["stage1", "stage2", "stage3"], "embedding_dynamic_padding": True, "embedding_size": 32, "hidden_sizes": [128, 128, 128, 256],
+    }  # fmt: skip
+    config = DPTConfig(
+        is_hybrid=True, backbone_config=backbone, backbone_featmap_shape=[1, 128, 4, 4], image_size=64, hidden_size=64, num_attention_heads=1,
+        intermediate_size=128, neck_hidden_sizes=[128, 128, 64, 64], fusion_hidden_size=16, reassemble_factors=[1, 1, 1, 0.5],
+    )  # fmt: skip
+    return DPTForDepthEstimation(config).eval()
+
+
+def midas_tensors(estimator: Any) -> dict[str, Any]:
+    """By the names of its own program, with what grew from a classifier. The names are the engine's; its tests check those that are well known."""
+    import torch
+
+    from sd_ui.engine.midas import PREFIX, original_name
+
+    named = {original_name(name): tensor for name, tensor in estimator.state_dict().items()}
+    parts = ("query", "key", "value")
+    kept = {name: tensor for name, tensor in named.items() if not any(f".attn.{part}." in name for part in parts)}
+    for name in (name for name in named if ".query." in name):
+        kept[name.replace(".query.", ".qkv.")] = torch.cat([named[name.replace(".query.", f".{part}.")] for part in parts])
+    kept["pretrained.model.head.weight"] = torch.zeros(2, 64)
+    return {PREFIX + name: tensor.contiguous() for name, tensor in kept.items()}
+
+
 def save(original: Original, path: Path, half: bool = False, metadata: dict[str, str] | None = None, **extra: Any) -> Path:
     """extra: tensors beside the model's own."""
     from safetensors.torch import save_file

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from sd_ui.engine import original, parts, trained_noise
+from sd_ui.engine import midas, original, parts, trained_noise
 from sd_ui.engine.device import Place
 from sd_ui.engine.families.table import FAMILIES
 from sd_ui.engine.family import Family, TextPart
@@ -14,10 +14,9 @@ from sd_ui.engine.loaded import Parts, Vae
 from sd_ui.engine.parts import Weights
 from sd_ui.models import files, folders, header, prediction, published, tokens
 from sd_ui.models.header import Header, Unreadable
-from sd_ui.models.published import FIRST_STAGE, SD2, UNET, Published, Text
+from sd_ui.models.published import FIRST_STAGE, HEAD, SD2, UNET, Published, Text
 
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")  # the rest of such files is what training needed
-HEAD = 64  # channels of an attention head in CLIP, and in the U-Nets that are not Stable Diffusion 1.x
 
 
 def model(path: Path, place: Place, said: str = "") -> Parts:
@@ -28,6 +27,7 @@ def model(path: Path, place: Place, said: str = "") -> Parts:
     known = published.of(found)
     texts = tuple(_text(known, text, found, weights, place) for text in known.texts)
     unet = _unet(known, found, weights, place)
+    estimator, processor = midas.of_file(weights, place)
     return Parts(
         family=FAMILIES[known.family],
         unet=unet,
@@ -36,6 +36,8 @@ def model(path: Path, place: Place, said: str = "") -> Parts:
         scheduler_config=_noise(found, said or (_probed(unet) if known is SD2 else "")),
         depth_unet=unet if unet.config.in_channels == 5 else None,
         inpaint_unet=unet if unet.config.in_channels == 9 else None,
+        depth_estimator=estimator,
+        depth_processor=processor,
     )
 
 

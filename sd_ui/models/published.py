@@ -6,6 +6,7 @@ from pathlib import Path
 from sd_ui.models.header import Header
 
 CONFIGS = Path(__file__).parent.parent / "engine" / "configs"
+HEAD = 64  # channels of an attention head in CLIP, in DPT, and in the U-Nets that are not Stable Diffusion 1.x
 UNET, FIRST_STAGE = "model.diffusion_model.", "first_stage_model."
 
 

@@ -18,7 +18,7 @@ from sd_ui.models.published import BIG_G, CLIP_L, CONFIGS, PUBLISHED
 from sd_ui.spec.errors import BadRequest
 from tests.checkpoints import tiny_vae_file
 from tests.engine.test_load import CPU, card, loaded, same
-from tests.families import Original, refiner_original, save, sd2_original, sdxl_folder, sdxl_original
+from tests.families import Original, depth_estimator, midas_tensors, refiner_original, save, sd2_original, sdxl_folder, sdxl_original
 
 MAKERS = {
     "sd2": sd2_original, "sd2 inpainting": lambda: sd2_original(9), "sd2 depth": lambda: sd2_original(5), "sdxl": sdxl_original,
@@ -114,9 +114,31 @@ def test_what_training_and_other_programs_left_in_a_file_does_no_harm(tmp_path):
     left = {"denoiser.sigmas": torch.ones(1000), "model_ema.decay": torch.ones(1), "first_stage_model.loss.logvar": torch.ones(1)}
     texts = {"conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
     assert loaded(save(sdxl_original(), tmp_path / "xl.safetensors", **left, **texts)).family.name == "sdxl"
-    texts = {"cond_stage_model.model.attn_mask": torch.zeros(77, 77), "depth_model.model.pretrained.model.cls_token": torch.zeros(1, 1, 768)}
+    texts = {"cond_stage_model.model.attn_mask": torch.zeros(77, 77)}
     ours = loaded(save(sd2_original(5), tmp_path / "deep.safetensors", betas=torch.ones(1000), **texts))
     assert ours.depth_unet is ours.unet and ours.depth_estimator is None, "a map of one's own is asked for"
+
+
+# ---------------------------------------------------------------- the depth estimator inside a file
+def test_the_published_depth_model_brings_its_own_estimator(tmp_path):
+    theirs = depth_estimator()
+    tensors = midas_tensors(theirs)
+    for name in ("pretrained.act_postprocess3.0.project.0.bias", "pretrained.act_postprocess4.4.weight", "pretrained.model.blocks.11.attn.qkv.weight",
+                 "pretrained.model.patch_embed.backbone.stages.2.blocks.8.norm3.bias", "scratch.refinenet1.resConfUnit2.conv2.weight",
+                 "scratch.layer1_rn.weight", "scratch.output_conv.4.bias"):  # fmt: skip
+        assert f"depth_model.model.{name}" in tensors  # as in 512-depth-ema, of which A1111 knows the first one
+    ours = loaded(save(sd2_original(5), tmp_path / "512-depth-ema.safetensors", **tensors))
+    assert same(ours.depth_estimator, theirs) and ours.depth_unet is ours.unet
+    pixels = ours.depth_processor(images=torch.full((3, 90, 70), 255, dtype=torch.uint8), return_tensors="pt").pixel_values
+    assert pixels.shape == (1, 3, 64, 64) and pixels.unique().tolist() == [1.0]
+    with torch.inference_mode():
+        assert torch.allclose(ours.depth_estimator(pixels).predicted_depth, theirs(pixels).predicted_depth)
+
+
+def test_a_depth_estimator_of_another_kind_is_named(tmp_path):
+    tensors = {name: tensor for name, tensor in midas_tensors(depth_estimator()).items() if ".patch_embed.backbone." not in name}
+    with pytest.raises(BadRequest, match=r"the depth estimator .* DPT-Hybrid"):
+        loaded(save(sd2_original(5), tmp_path / "model.safetensors", **tensors))
 
 
 # ---------------------------------------------------------------- what the U-Net predicts

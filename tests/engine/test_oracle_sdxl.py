@@ -1,6 +1,8 @@
 """SDXL: our latents are those of diffusers' own pipelines, bit for bit, in every mode that the family has."""
 
+import copy
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ import diffusers
 import pytest
 import torch
 
-from sd_ui.engine import start, text
+from sd_ui.engine import pixels, start, text
+from sd_ui.engine.device import Place
 from sd_ui.engine.families import sd, sdxl
 from sd_ui.engine.family import Rows
 from sd_ui.engine.load import load
@@ -135,3 +138,18 @@ def test_previews_use_the_familys_own_colours():
     assert sdxl.RGB[0][0] * 127.5 == pytest.approx(60) and (sdxl.RGB[4][0] + 1) * 127.5 == pytest.approx(150)
     jpeg = previewer(model())(torch.zeros(1, 4, 8, 8))
     assert jpeg[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("mode", ["txt2img", "img2img", "inpaint, 9 channels", "refiner, img2img"])
+def test_a_run_in_half_precision_ends_in_a_picture(mode):
+    """With the VAE in float32, as it is where the rest is in float16; CPUs compute in bfloat16."""
+    source, facts, _, _ = MODES[mode]
+    full = model(**facts)
+    texts = tuple(replace(part, encoder=copy.deepcopy(part.encoder).bfloat16()) for part in full.texts)
+    unet = copy.deepcopy(full.unet).bfloat16()
+    half = replace(full, unet=unet, inpaint_unet=full.inpaint_unet and unet, texts=texts, place=Place(torch.device("cpu"), torch.bfloat16))
+    request = GenerationRequest(PROMPT, "", sampling=Sampling("Euler", "Uniform", 3, CFG), width=SIZE, height=SIZE, seed=SEED, source=source)
+    latents = latents_of(run_of(half, request, INPUTS if source else Inputs()))
+    assert half.vae.dtype == torch.float32 and latents.dtype == torch.float32
+    with torch.inference_mode():
+        assert pixels.decoded(half, latents).size == (SIZE, SIZE)
