@@ -168,6 +168,7 @@ def test_the_page_comes_up_without_torch():
 
 
 def test_the_light_layers_load_nothing_heavy():
-    light = [path for path in FILES if layer_of(path) in ("spec", "prompt", "imaging", "recipes", "models", "jobs", "settings") and path.name != "__init__.py"]
+    layers = ("spec", "prompt", "imaging", "recipes", "models", "jobs", "settings")
+    light = [path for path in FILES if layer_of(path) in layers and path.name != "__init__.py"]
     names = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light)
     assert loaded_after(f"import {names}", (*HEAVY, "gradio", "starlette", "scipy", "tokenizers")) == ""

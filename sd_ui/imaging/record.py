@@ -6,12 +6,12 @@ import json
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 
-from sd_ui.imaging import files, infotext, png, xmp
+from sd_ui.imaging import files, infotext, png, texts, xmp
 from sd_ui.imaging.colour import flattened
 from sd_ui.spec.codec import dump, load
 from sd_ui.spec.delivery import Delivery
@@ -96,23 +96,28 @@ def _fits_exif(text: str) -> bool:
 # ---------------------------------------------------------------- reading
 @dataclass(frozen=True)
 class Metadata:
-    """record: our own, or None; fault: why a record that is there cannot be used. infotext: A1111's text, ours or another's; "" without one."""
+    """record: our own, or None; fault: why a record that is there cannot be used. infotext: A1111's text, ours or another's; "" without one.
+
+    texts: everything else that it says, by the names of `imaging.texts`, for whoever can read it.
+    """
 
     record: Record | None = None
     infotext: str = ""
     fault: str = ""
+    texts: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def read(data: bytes, field: str = "image", limits: Limits = Limits()) -> Metadata:
     """What a PNG, JPEG or WebP remembers; pixels are not decoded. Raises BadRequest where it is no picture that could be one of ours or theirs."""
     with files.damage_said(field):
         image = files.opened(data, field, limits)
-        text, told = _texts(image, data)
+        found = texts.of(image, data)
+    told, text = found.pop(KEY, ""), found.get(TEXT_KEY) or found.get("UserComment", "")
     try:
-        return Metadata(from_json(told) if told else None, text)
+        return Metadata(from_json(told) if told else None, text, texts=found)
     except (ValueError, RecursionError) as error:
         why = str(error)[:200].encode("utf-8", "replace").decode()
-        return Metadata(None, text, f"Its record cannot be used: {why}")
+        return Metadata(None, text, f"Its record cannot be used: {why}", found)
 
 
 def from_json(told: str) -> Record:
@@ -132,39 +137,3 @@ def _finite(text: str) -> float:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text[:20]} is not a finite number")
-
-
-def _texts(image: Image.Image, data: bytes) -> tuple[str, str]:
-    """A1111's text and our record's JSON, "" for what is not there."""
-    comment = user_comment(image)
-    match image.format:
-        case "PNG":
-            texts = png.texts(data)
-            return texts.get(TEXT_KEY, "") or comment, texts.get(KEY, "")
-        case "JPEG":
-            packet = xmp.from_jpeg_segments(body for app, body in getattr(image, "applist", ()) if app == "APP1")
-        case "GIF":
-            said = image.info.get("comment", b"")
-            return said.decode("utf-8", "replace") if isinstance(said, bytes) else "", ""
-        case _:
-            packet = image.info.get("xmp", b"")
-    if not isinstance(packet, bytes):
-        return comment, ""
-    return comment or xmp.text(packet, "parameters"), xmp.text(packet, "record")
-
-
-def user_comment(image: Image.Image) -> str:
-    """EXIF's UserComment, with the codes that are met in the wild; "" where it is missing or damaged."""
-    try:
-        comment = image.getexif().get_ifd(0x8769).get(0x9286, b"")
-    except files.DAMAGED:
-        return ""
-    if isinstance(comment, str):
-        return comment
-    if not isinstance(comment, bytes):
-        return ""
-    code, body = comment[:8], comment[8:]
-    if code == b"UNICODE\0":
-        big, little = body.decode("utf-16-be", "replace"), body.decode("utf-16-le", "replace")
-        return little if "Steps: " in little and "Steps: " not in big else big
-    return (body if code in (b"ASCII\0\0\0", b"\0" * 8) else comment).decode("utf-8", "replace").rstrip("\0")
