@@ -15,7 +15,7 @@ import pytest
 from sd_ui import settings
 from sd_ui.jobs.schema import MIGRATIONS
 from sd_ui.spec.made import Made, Record
-from sd_ui.spec.request import GenerationRequest, ImageRef, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.request import GenerationRequest, Guidance, ImageRef, Inpaint, ModelChoice, Noise, Sampling
 from tests.test_layers import FILES, PACKAGE, parsed
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +103,8 @@ def test_the_map_of_the_house_names_every_file():
 
 def test_the_page_about_formats_knows_every_field_and_column():
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-    names = {field.name for kind in (GenerationRequest, ModelChoice, Sampling, Inpaint, ImageRef, Made, Record) for field in dataclasses.fields(kind)}
+    kinds = (GenerationRequest, ModelChoice, Sampling, Guidance, Noise, Inpaint, ImageRef, Made, Record)
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     assert not [name for name in names if f'"{name}"' not in text]
     columns = re.findall(r'^ {8}"?(\w+)"? +(?:TEXT|INTEGER)', "".join(MIGRATIONS), re.MULTILINE)
     assert "owner" in columns and not [name for name in columns if name not in text]

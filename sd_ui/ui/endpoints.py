@@ -12,7 +12,7 @@ from sd_ui.services import Services
 from sd_ui.spec import fields
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.events import Cancelled, Done, Event, Failed, Loading, Stepped
-from sd_ui.spec.fields import FIELDS, IMAGE, INTEGER, NUMBER, Field
+from sd_ui.spec.fields import FIELDS, IMAGE, INTEGER, NUMBER, SEED, Field
 from sd_ui.spec.request import MODES
 from sd_ui.ui import pictures, views
 from sd_ui.ui.components.pictures import uploaded, value_of
@@ -59,7 +59,7 @@ def signature(mode: str) -> inspect.Signature:
 
 def parameter(field: Field) -> inspect.Parameter:
     """Each has a default, so that the order of the fields can stay: what is missing is said at the door."""
-    default = str(field.default) if field.name == "seed" else field.default
+    default = str(field.default) if field.kind == SEED else field.default
     return inspect.Parameter(field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HINTS.get(field.kind, str), default=default)
 
 

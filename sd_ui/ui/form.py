@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.settings import Settings
-from sd_ui.spec import fields
+from sd_ui.spec import extras, fields
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field
@@ -107,8 +107,8 @@ def delivery_of(said: Mapping[str, Any]) -> Delivery:
     return Delivery(said["format"], int(said["quality"]), said["preview"], int(said["preview_every"]))
 
 
-def written(request: GenerationRequest, seed: int, count: int = 1) -> dict[str, Any]:
-    """A request as the values of its fields, pictures as ImageRef: the way back of `spec.limits.fitted`."""
+def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 0) -> dict[str, Any]:
+    """A request as the values of its fields, pictures as ImageRef: the way back of `spec.limits.fitted`. index: of the picture that it is for."""
     source = request.source
     values: dict[str, Any] = {
         "prompt": request.prompt,
@@ -124,6 +124,7 @@ def written(request: GenerationRequest, seed: int, count: int = 1) -> dict[str, 
         "seed": str(seed),
         "batch_count": count,
         "clip_skip": request.model.clip_skip,
+        **extras.written(request, index),
     }
     renamed = {"init": "image"}
     own = [field.name for field in fields.of_mode(request.mode) if field.name not in values]

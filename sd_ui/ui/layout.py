@@ -1,6 +1,6 @@
 """What stands where on the page. It makes widgets and hands them on by name; what they do is `page`'s business."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ TITLE = "<h1 class='brand'><span class='brand-mark' aria-hidden='true'></span>SD
 PAGE = 24  # thumbnails at first, and further ones at a time
 
 Parts = dict[str, Any]
+SEED_EXTRA = (("variation_seed", "variation_strength"), ("seed_resize_width", "seed_resize_height"), ("noise_source", "eta_seed_delta"))
+ADVANCED = (("guidance", "cfg_rescale"), ("guidance_start", "guidance_stop"), ("apg_threshold", "apg_momentum"), ("apg_parallel",))
+
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,19 @@ def folder_of_models(services: Services) -> str:
 
 
 def models_listed(layout: Layout, cards: Mapping[str, ModelCard], model: str, vae: str) -> dict[Any, Any]:
+        folded("Extra", "seed-extra", SEED_EXTRA, add)
+    folded("Advanced", "guidance-advanced", ADVANCED, add)
     """Both lists as they are now. A VAE is a question only where there is a choice."""
     vaes = [(AUTOMATIC, AUTOMATIC), *form.names(cards, "vae")]
     return {
+def folded(title: str, name: str, rows: tuple[tuple[str, ...], ...], add: Callable[..., None]) -> None:
+    with gr.Accordion(title, open=False, elem_id=name):
+        for row in rows:
+            with gr.Row(equal_height=False):
+                for field in row:
+                    add(field, min_width=140)
+
+
         layout.shared["model"]: gr.Dropdown(choices=form.names(cards, "checkpoint"), value=model),
         layout.shared["vae"]: gr.Dropdown(choices=vaes, value=vae, visible=len(vaes) > 1),
     }

@@ -1,6 +1,6 @@
 """A sampling method on its way down the model's noise levels: the loop's `Plan`. It keeps nothing between two runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,15 +8,21 @@ import torch
 from torch import Tensor
 
 from sd_ui.engine.denoise import Ask, Prediction, Randomness, Sampling, Start, Step
+from sd_ui.engine.guidance import Guide, plain
 from sd_ui.engine.samplers.brownian import BrownianPath
 from sd_ui.engine.samplers.levels import NoiseLevels
 from sd_ui.engine.samplers.method import Method, Point, Run, Said, Tools
+
+
+def usual() -> Guide:
+    return plain
 
 
 @dataclass(frozen=True)
 class SigmaPlan:
     """sigmas: of this run; they fall, but where a restart goes back up. whole: lowest and highest of the schedule that they were cut from.
 
+    guides: makes what joins the predictions with and without the prompt, anew for each run: what it remembers is in the tape, too.
     keeps_variance: the method was published for latents of unit variance: the run starts and ends with them (DDIM, PLMS, UniPC, TCD).
     """
 
@@ -26,6 +32,7 @@ class SigmaPlan:
     whole: tuple[float, float]
     keeps_variance: bool
     device: torch.device
+    guides: Callable[[], Guide] = usual
 
     @property
     def total(self) -> int:
@@ -43,13 +50,14 @@ class SigmaPlan:
 
     def sample(self, start: Start, randomness: Randomness) -> Sampling:
         run = self.method(start.latents, self.sigmas, self.tools(start.latents.shape, randomness))
+        guide = self.guides()
         point: Point | None = next(run)
         assert point is not None
         x = point.x
         while point is not None:
             t = self.timestep(point.sigma)
             prediction = yield Ask(self.levels.scaled(x, point.sigma), t)
-            said = self.understood(prediction, x, point.sigma)
+            said = self.understood(guide, prediction, x, point.sigma)
             asked, point, x = point, *self.advanced(run, said)
             if start.held is not None:
                 x = start.held.into(x, self.kept(start, point))
@@ -65,9 +73,12 @@ class SigmaPlan:
             return None, self.levels.scaled(x, self.sigmas[-1]) if self.keeps_variance else x
         return point, point.x
 
-    def understood(self, prediction: Prediction, x: Tensor, sigma: float) -> Said:
-        denoised = self.levels.denoised(prediction.guided, x, sigma)
-        return Said(denoised, x, denoised if prediction.uncond is None else self.levels.denoised(prediction.uncond, x, sigma))
+    def understood(self, guide: Guide, prediction: Prediction, x: Tensor, sigma: float) -> Said:
+        def clean(said: Tensor) -> Tensor:
+            return self.levels.denoised(said, x, sigma)
+
+        denoised = guide(prediction, clean)
+        return Said(denoised, x, denoised if prediction.uncond is None else clean(prediction.uncond))
 
     def kept(self, start: Start, point: Point | None) -> Tensor:
         """The held part as noisy as the rest is at the next question, and clean after the last."""

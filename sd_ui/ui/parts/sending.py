@@ -48,7 +48,7 @@ def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str,
         values, notes = known(services, reading.values)
         return reading.mode, values, (*reading.notes, *notes)
     made = found.record
-    written = form.written(made.request, made.seed)
+    written = form.written(made.request, made.seed, index=made.index)
     values, notes = known(services, {name: value for name, value in written.items() if not form.is_picture(name)})
     given = pictures.inputs(services, mine, made)
     if made.request.source is not None and "init" not in given:
