@@ -20,10 +20,10 @@ from sd_ui.ui.tabs.png_info import PngInfo, png_info
 TITLE = "<h1 class='brand'><span class='brand-mark' aria-hidden='true'></span>SD UI</h1>"
 PAGE = 24  # thumbnails at first, and further ones at a time
 
-Parts = dict[str, Any]
 SEED_EXTRA = (("variation_seed", "variation_strength"), ("seed_resize_width", "seed_resize_height"), ("noise_source", "eta_seed_delta"))
 ADVANCED = (("guidance", "cfg_rescale"), ("guidance_start", "guidance_stop"), ("apg_threshold", "apg_momentum"), ("apg_parallel",))
 
+Parts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -173,19 +173,11 @@ def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
         with gr.Row(equal_height=False):
             add("batch_count", min_width=140)
             add("clip_skip", min_width=140)
+        folded("Extra", "seed-extra", SEED_EXTRA, add)
+    folded("Advanced", "guidance-advanced", ADVANCED, add)
     return widgets
 
 
-def folder_of_models(services: Services) -> str:
-    return str(Path(services.settings.models_dir[0]))
-
-
-def models_listed(layout: Layout, cards: Mapping[str, ModelCard], model: str, vae: str) -> dict[Any, Any]:
-        folded("Extra", "seed-extra", SEED_EXTRA, add)
-    folded("Advanced", "guidance-advanced", ADVANCED, add)
-    """Both lists as they are now. A VAE is a question only where there is a choice."""
-    vaes = [(AUTOMATIC, AUTOMATIC), *form.names(cards, "vae")]
-    return {
 def folded(title: str, name: str, rows: tuple[tuple[str, ...], ...], add: Callable[..., None]) -> None:
     with gr.Accordion(title, open=False, elem_id=name):
         for row in rows:
@@ -194,6 +186,14 @@ def folded(title: str, name: str, rows: tuple[tuple[str, ...], ...], add: Callab
                     add(field, min_width=140)
 
 
+def folder_of_models(services: Services) -> str:
+    return str(Path(services.settings.models_dir[0]))
+
+
+def models_listed(layout: Layout, cards: Mapping[str, ModelCard], model: str, vae: str) -> dict[Any, Any]:
+    """Both lists as they are now. A VAE is a question only where there is a choice."""
+    vaes = [(AUTOMATIC, AUTOMATIC), *form.names(cards, "vae")]
+    return {
         layout.shared["model"]: gr.Dropdown(choices=form.names(cards, "checkpoint"), value=model),
         layout.shared["vae"]: gr.Dropdown(choices=vaes, value=vae, visible=len(vaes) > 1),
     }
