@@ -68,7 +68,7 @@ def kronecker(first: Tensor, second: Tensor) -> Tensor:
 
 def decomposed(weight: Tensor, magnitude: Tensor) -> Tensor:
     """Each row, or each column of inputs, with the length that was learned for it. magnitude: (out,), (out, 1, ...) or (1, in, ...)."""
-    by_row = magnitude.shape[0] == weight.shape[0]
+    by_row = magnitude.shape[0] == weight.shape[0] == magnitude.numel()
     over = [axis for axis in range(weight.ndim) if axis != (0 if by_row else 1)]
     shape = [-1 if axis == (0 if by_row else 1) else 1 for axis in range(weight.ndim)]
     length = torch.linalg.vector_norm(weight, dim=over, keepdim=True).clamp(min=torch.finfo(weight.dtype).eps)

@@ -88,7 +88,7 @@ def unet_name(flat: str) -> str:
     flat = re.sub(r"attn(\d)_to_out$", r"attn\1_to_out_0", flat)
     if flat in ENDS:
         return ENDS[flat]
-    if found := re.fullmatch(r"(input|output)_blocks_(\d+)_(\d+)_(.+)", flat):
+    if found := re.fullmatch(r"(input|output)_blocks_(\d{1,2})_(\d)_(.+)", flat):
         return _block(found[1] == "input", int(found[2]), int(found[3]), found[4])
     if found := re.fullmatch(r"middle_block_(\d)_(.+)", flat):
         return f"mid_block_attentions_0_{found[2]}" if found[1] == "1" else f"mid_block_resnets_{int(found[1]) // 2}_{RESNET.get(found[2], found[2])}"

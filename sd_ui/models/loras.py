@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -48,19 +49,29 @@ def layers_of(found: Header) -> Layers:
 
 def size_of(layer: Layer, roles: Shapes) -> tuple[int, int]:
     """Rows and columns of the weight that these tensors change. Raises Unreadable where they do not go together."""
-    try:
-        if "up" in roles or "down" in roles:
-            return _low_rank(roles)
-        if "hada_w1_a" in roles:
-            return _hadamard(roles)
-        if "lokr_w1" in roles or "lokr_w1_a" in roles:
-            return _kronecker(roles)
-    except (KeyError, IndexError, ValueError):
-        pass
+    with suppress(KeyError, IndexError, ValueError):
+        size = _size(roles)
+        if math.prod(roles.get("alpha", ())) == 1 and _weighs(roles.get("magnitude"), *size):
+            return size
     raise Unreadable(f"a damaged LoRA: its tensors for {layer.name[:80]} do not go together ({', '.join(sorted(roles))})")
 
 
 # ---------------------------------------------------------------- sizes
+def _size(roles: Shapes) -> tuple[int, int]:
+    if "up" in roles or "down" in roles:
+        return _low_rank(roles)
+    return _hadamard(roles) if "hada_w1_a" in roles else _kronecker(roles)
+
+
+def _weighs(magnitude: tuple[int, ...] | None, rows: int, columns: int) -> bool:
+    """DoRA's lengths: of each row, or of each column of inputs."""
+    if magnitude is None:
+        return True
+    count = math.prod(magnitude)
+    by_column = len(magnitude) > 1 and magnitude[0] == 1 and count > 0 and columns % count == 0
+    return by_column or (magnitude[:1] == (rows,) and count == rows)
+
+
 def _low_rank(roles: Shapes) -> tuple[int, int]:
     """up (out, r), down (r, in), for convolutions with their kernels; mid (r, r, k, k) where the kernel stands apart."""
     up, down, mid = roles["up"], roles["down"], roles.get("mid", ())

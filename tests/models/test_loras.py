@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sd_ui.models import fitting, header, lora_keys, loras
 from sd_ui.models.header import Unreadable
@@ -184,6 +186,9 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path, name, why):
         {"hada_w1_a": (320, 4), "hada_w1_b": (4, 768), "hada_w2_a": (320, 4), "hada_w2_b": (4, 700)},
         {"lokr_w1": (4, 4)},
         {"lokr_w1": (), "lokr_w2": (3, 3)},
+        {"lora_down.weight": (4, 768), "lora_up.weight": (320, 4), "alpha": (2,)},
+        {"lora_down.weight": (4, 768), "lora_up.weight": (320, 4), "dora_scale": (319,)},
+        {"lora_down.weight": (4, 768), "lora_up.weight": (320, 4), "dora_scale": (1, 700)},
     ],
 )
 def test_tensors_that_do_not_go_together_are_damage(tmp_path, shapes):
@@ -194,6 +199,15 @@ def test_tensors_that_do_not_go_together_are_damage(tmp_path, shapes):
 def test_the_same_layer_twice_in_two_styles_is_damage():
     with pytest.raises(Unreadable, match="are the same"):
         lora_keys.grouped([f"lora_unet_{LAYER}.lora_up.weight", "unet.down_blocks.0.attentions.1.transformer_blocks.0.attn1.to_out.0.lora_B.weight"])
+
+
+PIECES = st.sampled_from([*lora_keys.ROLES, *lora_keys.REFUSED, *lora_keys.PREFIXES, "input_blocks_", "9" * 5000, "_1_", "attn1", ".", "é", ""])
+
+
+@given(st.lists(PIECES, max_size=6).map("".join), st.lists(st.integers(0, 3), max_size=5).map(tuple))
+def test_no_name_and_no_shape_is_too_odd(name, shape):
+    finding = loras.recognised(header.Header({name: header.Tensor("F32", shape), "lora_unet_x.lora_up.weight": header.Tensor("F32", (2, 2))}, {}))
+    assert finding.kind == "lora" and "LoRA" in finding.fault
 
 
 # ---------------------------------------------------------------- where it lies
