@@ -92,7 +92,7 @@ def _value(field: str, data: Mapping[str, Any], key: str) -> Any:
         return _words(value)
     if field == "weight":
         return float(value) if type(value) in (int, float) and 0 < abs(value) <= STRONGEST else None
-    return _text(value, LENGTHS[field]) if value != "Unknown" else ""
+    return _text(value, LENGTHS[field], markup=field == "about") if value != "Unknown" else ""
 
 
 def _at(data: Any, key: str) -> Any:
@@ -107,11 +107,11 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))[:MOST_WORDS]
 
 
-def _text(value: Any, most: int) -> str:
-    """Without markup, and without characters that turn, hide or break text."""
+def _text(value: Any, most: int, markup: bool = False) -> str:
+    """Without characters that turn, hide or break text. markup: it may have been written for a web page."""
     if not isinstance(value, str):
         return ""
-    plain = "".join(_Plain.of(value[: 20 * most])) if "<" in value or "&" in value else value
+    plain = "".join(_Plain.of(value[: 20 * most])) if markup and ("<" in value or "&" in value) else value
     safe = "".join(c if c.isprintable() or c in KEEP else " " for c in plain)
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+", " ", safe)).strip()[:most]
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from sd_ui.models import beside, files, fitting, folders, library, loras, own, presets, scan, tokens
 from sd_ui.models.beside import Surroundings
@@ -17,10 +18,10 @@ from sd_ui.models.library import Query
 from sd_ui.models.own import OwnPresets
 from sd_ui.models.scan import Candidate
 from sd_ui.models.stamps import Remembered, stamp
-from sd_ui.models.tokens import TokenCount
+from sd_ui.models.tokens import Reader, TokenCount
 from sd_ui.spec.cards import LORA, Beside, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import unknown
+from sd_ui.spec.limits import Limits, unknown
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 
@@ -80,16 +81,26 @@ class ModelIndex:
             self._usual = {name: _with_known_vae(card, usual) for name, card in usual.items()}
             self._cards = {name: _with_known_vae(own.applied(card, said.get(name)), usual) for name, card in self._usual.items()}
 
-    def find(self, query: Query) -> list[ModelCard]:
-        """Those with a star first, those that cannot be used last."""
+    def find(self, text: str = "", kind: str = "", family: str = "", starred: bool = False) -> list[ModelCard]:
+        """text: words that must all be there. Those with a star first, those that cannot be used last."""
         cards = self._cards
-        hashes = {name: self.hashes.known(card.path) for name, card in cards.items()} if query.text else {}
-        return library.found(cards, hashes, query)
+        hashes = {name: self.hashes.known(card.path) for name, card in cards.items()} if text else {}
+        return library.found(cards, hashes, Query(text, kind, family, starred))
 
     def usual(self, name: str) -> ModelCard:
         """The card as it is before anybody says something of the model. Raises BadRequest."""
         self.card(name)
         return self._usual[name]
+
+    def star(self, name: str, starred: bool) -> ModelCard:
+        """Raises BadRequest."""
+        return self.describe(name, replace(self.card(name).own, starred=starred))
+
+    def settle(self, name: str, values: Mapping[str, Any], notes: Any, limits: Limits) -> ModelCard:
+        """values: defaults as they were entered, by the names in Defaults; of a checkpoint alone. Raises BadRequest, and keeps nothing then."""
+        usual, starred = self.usual(name), self.card(name).own.starred
+        defaults = own.said(usual, values, self._cards, limits) if usual.kind == CHECKPOINT else {}
+        return self.describe(name, Own(starred, own.noted(notes), defaults))
 
     def describe(self, name: str, said: Own) -> ModelCard:
         """The card with what people say of the model from now on. Raises BadRequest."""
@@ -101,6 +112,11 @@ class ModelIndex:
 
     def tokens(self, checkpoint: str, text: str) -> TokenCount:
         """As the checkpoint's own tokenizer counts. Raises BadRequest."""
+        reader = self.reader(checkpoint)
+        return tokens.count(reader.tokenizer, text, reader.size + 2)
+
+    def reader(self, checkpoint: str) -> Reader:
+        """Raises BadRequest."""
         card = self.card(checkpoint)
         finding = self._findings.get(checkpoint)
         if finding is None or finding.fault or card.kind != CHECKPOINT:
@@ -109,7 +125,7 @@ class ModelIndex:
             tokenizer = self._remembered.ask(tokens.tokenizer, finding.tokenizer or tokens.CLIP_L)
         except Unreadable as error:
             raise BadRequest("model", f"{checkpoint} cannot be used: {error}") from None
-        return tokens.count(tokenizer, text, finding.positions)
+        return Reader(tokenizer, finding.positions - 2)
 
     def loras(self, checkpoint: str) -> list[ModelCard]:
         """Those that a checkpoint can wear; none where it is not there or cannot be read."""

@@ -1,12 +1,10 @@
 """Finding a model among thousands: by words, kind, family and star."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sd_ui.models.hashes import SHORT
 from sd_ui.spec.cards import ModelCard
-
-KINDS = {"checkpoint": "Checkpoints", "lora": "LoRAs", "vae": "VAEs"}
 
 
 @dataclass(frozen=True)
@@ -24,10 +22,6 @@ def found(cards: Mapping[str, ModelCard], hashes: Mapping[str, str], query: Quer
     words = query.text.casefold().split()
     fitting = [card for card in cards.values() if _fits(card, query) and all(word in _text(card, hashes.get(card.name, "")) for word in words)]
     return sorted(fitting, key=lambda card: (not card.own.starred, bool(card.fault)))
-
-
-def families(cards: Iterable[ModelCard]) -> list[str]:
-    return sorted({card.family for card in cards if card.family})
 
 
 def _fits(card: ModelCard, query: Query) -> bool:

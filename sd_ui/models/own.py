@@ -103,6 +103,7 @@ def said(card: ModelCard, values: Mapping[str, Any], cards: Mapping[str, ModelCa
     Raises BadRequest that names the field and its range.
     """
     usual, notes = card.defaults, list[str]()
+    values = {name: value for name, value in values.items() if door.given(value)}
     if strangers := sorted(values.keys() - vars(usual).keys()):
         raise BadRequest(door.printable(strangers[0]), door.unknown(strangers[0], vars(usual)))
     fields = [FIELDS[name] for name in vars(usual) if FIELDS[name].kind in (INTEGER, NUMBER, TEXT)]
@@ -125,7 +126,7 @@ def _sampling(values: Mapping[str, Any], usual: Defaults) -> dict[str, str]:
 
 
 def _vae(card: ModelCard, value: Any, cards: Mapping[str, ModelCard]) -> str:
-    return door.choose_vae(card, value if door.given(value) else card.defaults.vae, cards)
+    return door.choose_vae(card, card.defaults.vae if value is None else value, cards)
 
 
 def noted(value: Any) -> str:

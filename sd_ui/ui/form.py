@@ -133,8 +133,7 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
 
 def best(defaults: Defaults) -> dict[str, Any]:
     """What a model is at its best with, by field."""
-    names = ("width", "height", "steps", "cfg_scale", "sampler", "schedule", "clip_skip", "negative_prompt")
-    return {name: getattr(defaults, name) for name in names}
+    return vars(defaults) | {"vae": defaults.vae or AUTOMATIC}
 
 
 def shaped(ratio: str, defaults: Defaults) -> tuple[int, int]:

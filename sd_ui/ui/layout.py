@@ -12,7 +12,7 @@ from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
-from sd_ui.ui.components.component import About, DepthMap, EngineLine, LoraPicker, Message, QueuePanel, Results, Viewer
+from sd_ui.ui.components.component import About, DepthMap, EngineLine, Library, LoraPicker, Message, QueuePanel, Results, Viewer
 from sd_ui.ui.form import Widgets, widget
 from sd_ui.ui.tabs import modes
 from sd_ui.ui.tabs.png_info import PngInfo, png_info
@@ -54,6 +54,7 @@ class Layout:
     results: Results
     depth_map: DepthMap
     png_info: PngInfo
+    library: Library
 
     @property
     def fields(self) -> Widgets:
@@ -134,7 +135,9 @@ def mode_tabs() -> Parts:
                     depth_map = DepthMap(elem_id="depth-map")
         with gr.Tab("PNG info", id="png_info") as tab["png_info"]:
             info = png_info()
-    return {"tabs": tabs, "tab": tab, "own": own, "depth_map": depth_map, "png_info": info}
+        with gr.Tab("Models", id="models") as tab["models"]:
+            library = Library(elem_id="library")
+    return {"tabs": tabs, "tab": tab, "own": own, "depth_map": depth_map, "png_info": info, "library": library}
 
 
 def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:

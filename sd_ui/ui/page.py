@@ -5,7 +5,7 @@ import gradio as gr
 from sd_ui.services import Services
 from sd_ui.ui import endpoints, keep_form, watching
 from sd_ui.ui.layout import Layout, lay_out
-from sd_ui.ui.parts import choosing, queueing, reading, sending, submitting
+from sd_ui.ui.parts import choosing, queueing, reading, sending, shelving, submitting
 
 TITLE = "SD UI"
 
@@ -27,4 +27,5 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     queueing.wire(services, layout)
     sending.wire(services, layout)
     reading.wire(services, layout)
+    shelving.wire(services, layout)
     keep_form.wire(services, layout, page)

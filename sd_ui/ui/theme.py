@@ -6,7 +6,7 @@ import gradio as gr
 
 from sd_ui.ui.components.component import static
 
-STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "loras.css")
+STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "loras.css", "library.css")
 
 
 def theme() -> gr.themes.Base:

@@ -16,6 +16,19 @@ def lora(path: Path, width: int = 768, rank: int = 4, **metadata: str) -> Path:
     return sparse(path, {f"{layer}.lora_down.weight": (rank, width), f"{layer}.lora_up.weight": (320, rank)}, metadata)
 
 
+def checkpoint(path: Path) -> Path:
+    """What tells a file of Stable Diffusion 1.x; nothing could be drawn with it."""
+    text = "cond_stage_model.transformer.text_model.embeddings."
+    shapes = {
+        "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+        f"{text}token_embedding.weight": (49408, 768),
+        f"{text}position_embedding.weight": (77, 768),
+        "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+        "first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3),
+    }
+    return sparse(path, shapes)
+
+
 def sparse(path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Path:
     entries, end = {"__metadata__": metadata or {}}, 0
     for name, shape in shapes.items():

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd_ui.models import beside, own
-from sd_ui.models.library import Query
 from sd_ui.spec.cards import Beside, Defaults, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import Limits
@@ -157,6 +156,20 @@ def test_settings_that_make_no_sense_are_refused_by_name(values, field):
     assert error.value.field == field
 
 
+def test_a_refused_setting_changes_nothing(tmp_path):
+    (tmp_path / "outputs").mkdir()
+    models = index(keep=tmp_path / "outputs")
+    models.star("embedded", True)
+    models.settle("embedded", {"steps": 9}, "mine", Limits())
+    before = models.card("embedded")
+    assert before.own == Own(True, "mine", {"steps": 9})
+    for values, notes in (({"steps": 0}, ""), ({}, "x" * 10_001)):
+        with pytest.raises(BadRequest):
+            models.settle("embedded", values, notes, Limits())
+    assert models.card("embedded") == before == index(keep=tmp_path / "outputs").card("embedded")
+    assert not models.star("embedded", False).own.starred and models.card("embedded").own.notes == "mine"
+
+
 def test_notes_have_an_end():
     assert own.noted(None) == "" and own.noted(" a ") == "a"
     for bad in ("x" * 10_001, 5):
@@ -212,22 +225,22 @@ def shelf(tmp_path_factory):
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        (Query(), ["pen", "embedded", "ink", "people/ada", "bad"]),
-        (Query("INK"), ["pen", "ink"]),  # a trigger word, and a name
-        (Query("letters pen"), ["pen"]),
-        (Query("letters ink ada"), []),
-        (Query(kind="lora"), ["pen", "ink", "people/ada"]),
-        (Query(kind="lora", family="sdxl"), ["ink"]),
-        (Query(starred=True), ["pen"]),
+        ({}, ["pen", "embedded", "ink", "people/ada", "bad"]),
+        ({"text": "INK"}, ["pen", "ink"]),  # a trigger word, and a name
+        ({"text": "letters pen"}, ["pen"]),
+        ({"text": "letters ink ada"}, []),
+        ({"kind": "lora"}, ["pen", "ink", "people/ada"]),
+        ({"kind": "lora", "family": "sdxl"}, ["ink"]),
+        ({"starred": True}, ["pen"]),
     ],
 )
 def test_models_are_found_by_words_kind_family_and_star(shelf, query, names):
-    assert [card.name for card in shelf.find(query)] == names
+    assert [card.name for card in shelf.find(**query)] == names
 
 
 def test_a_model_is_found_by_its_hash(shelf):
     card = shelf.card("ink")
-    assert [found.name for found in shelf.find(Query(shelf.hashes.known(card.path)[:10].upper()))] == ["ink"]
+    assert [found.name for found in shelf.find(shelf.hashes.known(card.path)[:10].upper())] == ["ink"]
 
 
 def test_a_card_is_a_value(shelf):

@@ -73,6 +73,12 @@ class LoraPicker(Component):
     files = "loras"
 
 
+class Library(Component):
+    """Models: a searchable shelf of cards, and everything that is known of one of them. Values: `ui.shelf`."""
+
+    files = "library"
+
+
 class DepthMap(Component):
     """The depth map that the last run used. {"src": data-URI} or None."""
 

@@ -6,7 +6,7 @@ import gradio as gr
 
 from sd_ui.prompt import language
 from sd_ui.services import Services
-from sd_ui.spec.cards import Defaults
+from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
@@ -56,10 +56,7 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
         card = services.models.cards().get(model)
         if card is None or card.fault:
             return gr.skip()
-        values = form.best(card.defaults)
-        values["negative_prompt"] = negative_prompt or values["negative_prompt"]  # what a person wrote is theirs
-        schedule = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values["schedule"])
-        return {best[name]: value for name, value in values.items()} | {shared["schedule"]: schedule}
+        return best_of(layout, card, negative_prompt)
 
     def told(model: str) -> views.View:
         return views.about(services.models.cards().get(model), folder_of_models(services))
@@ -73,6 +70,14 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
     listed = [shared[name] for name in ("model", "vae", "refiner")]
     looked = layout.buttons["refresh"].click(refreshed, listed, [*listed, shared["refiner_switch_at"]], **HIDDEN)
     wearing.wire(services, layout, page, looked)
+
+
+def best_of(layout: Layout, card: ModelCard, negative_prompt: str) -> Updates:
+    """A model's own settings for the form."""
+    values = form.best(card.defaults)
+    values["negative_prompt"] = negative_prompt or values["negative_prompt"]  # what a person wrote is theirs
+    schedule = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values["schedule"])
+    return {layout.shared[name]: value for name, value in values.items()} | {layout.shared["schedule"]: schedule}
 
 
 # ---------------------------------------------------------------- size and seed
