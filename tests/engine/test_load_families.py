@@ -29,9 +29,10 @@ COUNTS = {"sd2": 1228, "sdxl": 2514, "sdxl-refiner": 1858}  # sd_xl_base_1.0 has
 
 
 @pytest.fixture(scope="module", params=MAKERS)
-def published(request, tmp_path_factory) -> tuple[str, Original, Path]:
+def published(request, tmp_path_factory) -> tuple[str, Original, Path, Loaded]:
     made = MAKERS[request.param]()
-    return request.param, made, save(made, tmp_path_factory.mktemp("models") / "model.safetensors")
+    path = save(made, tmp_path_factory.mktemp("models") / "model.safetensors")
+    return request.param, made, path, loaded(path)
 
 
 def texts_of(model: Loaded) -> list[torch.nn.Module]:
@@ -40,7 +41,7 @@ def texts_of(model: Loaded) -> list[torch.nn.Module]:
 
 # ---------------------------------------------------------------- one file
 def test_a_published_file_is_recognised_from_its_header_alone(published):
-    name, made, path = published
+    name, made, path, _ = published
     family = name.split()[0]
     found = files.look(path)
     side = 1024 if "sdxl" in family else 512
@@ -51,9 +52,8 @@ def test_a_published_file_is_recognised_from_its_header_alone(published):
 
 def test_a_published_file_is_loaded_as_diffusers_loads_it(published, tmp_path):
     """diffusers' own conversion is the oracle of our tables of names."""
-    name, made, path = published
+    name, made, path, ours = published
     stock = getattr(diffusers, made.pipeline).from_single_file(path, config=str(made.configs(tmp_path / "configs")), local_files_only=True)
-    ours = loaded(path)
     assert same(ours.unet, stock.unet) and same(ours.vae, stock.vae)
     theirs = [encoder for part in ("text_encoder", "text_encoder_2") if (encoder := getattr(stock, part, None)) is not None]
     assert len(theirs) == len(ours.texts) == (2 if name.split()[0] == "sdxl" else 1)
@@ -64,8 +64,8 @@ def test_a_published_file_is_loaded_as_diffusers_loads_it(published, tmp_path):
 
 
 def test_every_tensor_of_a_published_file_arrives(published):
-    _, made, path = published
-    ours, saved = loaded(path), load_file(path)
+    _, made, path, ours = published
+    saved = load_file(path)
     again = replace(made, unet=ours.unet, vae=ours.vae, texts=dict(zip(made.texts, texts_of(ours), strict=True))).tensors()
     unread = {name for name in saved if name.endswith("logit_scale")}
     if ours.family.name == "sd2":
@@ -75,8 +75,7 @@ def test_every_tensor_of_a_published_file_arrives(published):
 
 
 def test_what_a_file_does_not_say_is_what_was_published(published):
-    name, _, path = published
-    ours = loaded(path)
+    name, _, _, ours = published
     assert ours.vae.config.scaling_factor == (0.13025 if "sdxl" in name else 0.18215)
     assert [part.tokenizer.pad_token for part in ours.texts] == (["<|endoftext|>", "!"] if name.split()[0] == "sdxl" else ["!"])
     assert ours.texts[-1].tokenizer("cat", padding="max_length").input_ids[-1] == 0
@@ -169,10 +168,13 @@ def test_what_a_model_predicts_is_told_by_its_metadata_the_config_beside_it_or_i
     path = save(sd2, tmp_path / f"{name}.safetensors", metadata=metadata)
     if yaml:
         path.with_suffix(".yaml").write_text(yaml)
-    found = card(path)
+    found = files.look(path)
     assert (found.prediction, found.defaults.width) == (said, 768 if said == "v_prediction" else 512)
-    if said == "v_prediction":
-        assert load(found, None, CPU).scheduler_config["prediction_type"] == said
+
+
+def test_what_a_file_is_told_to_predict_reaches_the_samplers(tmp_path, sd2):
+    path = save(sd2, tmp_path / "768-v-ema.safetensors")
+    assert loaded(path).scheduler_config["prediction_type"] == "v_prediction"
 
 
 def test_a_config_that_comes_later_is_seen(tmp_path, sd2):
