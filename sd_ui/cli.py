@@ -17,7 +17,7 @@ from sd_ui.spec.limits import allowed
 from sd_ui.spec.request import MODES
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
-ENGINE_SETTINGS = ("models_dir", "outputs_dir", "device", "dtype", "model_memory_mb", "log_level")
+ENGINE_SETTINGS = ("models_dir", "wildcards_dir", "styles_file", "outputs_dir", "device", "dtype", "model_memory_mb", "log_level")
 DRAW_SETTINGS = (*ENGINE_SETTINGS, "max_steps", "max_pixels", "max_batch", "max_upload_mb", "format")
 
 
@@ -148,16 +148,20 @@ def does(card: ModelCard) -> str:
 
 def info(given: argparse.Namespace, settings: Settings) -> int:
     from sd_ui.imaging import files, record
+    from sd_ui.recipes.read import read
+    from sd_ui.recipes.recipe import left_over, understood
     from sd_ui.spec.codec import dump
 
     found = record.read(files.read(given.file, "file"), "file")
-    made = dump(found.record) if found.record else None
+    recipe, made = read(found.texts), dump(found.record) if found.record else None
     if given.json:
-        print(json.dumps({"infotext": found.infotext, "record": made, "fault": found.fault}, ensure_ascii=False))
-    elif not found.infotext and not made:
+        told = recipe and {name: value for name, value in vars(recipe).items() if name != "text"}
+        print(json.dumps({"infotext": found.infotext, "record": made, "recipe": told, "fault": found.fault}, ensure_ascii=False))
+    elif not recipe and not made:
         print(found.fault or "This picture says nothing about how it was made.")
     else:
-        print(found.infotext.strip("\n"), *([json.dumps(made, ensure_ascii=False, indent=2)] if made else [found.fault]), sep="\n\n")
+        parts = [found.infotext or (recipe.text if recipe else ""), understood(recipe) if recipe else "", left_over(recipe) if recipe else ""]
+        print(*(part.strip("\n") for part in (*parts, json.dumps(made, ensure_ascii=False, indent=2) if made else found.fault) if part), sep="\n\n")
     return OK
 
 

@@ -75,7 +75,7 @@ def open_models(settings: Settings) -> ModelIndex:
 
 def open_wording(settings: Settings) -> Wording:
     """What comes with the program, and what the user has: the user's counts where both have a name."""
-    return Wording((STYLES, *settings.styles), WildcardFiles((WILDCARDS, *settings.wildcards_dir)))
+    return Wording((STYLES, *settings.styles_file), WildcardFiles((WILDCARDS, *settings.wildcards_dir)))
 
 
 def open_blobs(settings: Settings) -> Blobs:

@@ -133,7 +133,7 @@ class Settings:
     root_path: str = setting("", Kind(_root_path, "a path such as /sd, or a whole URL"), "Where a reverse proxy shows this server.")
     models_dir: tuple[Path, ...] = setting((Path("models"),), FOLDERS, "Folder of models. May be given more than once.")
     wildcards_dir: tuple[Path, ...] = setting((), FOLDERS, "Folder of lists for __name__ in prompts. May be given more than once.")
-    styles: tuple[Path, ...] = setting((), STYLES, "File of styles (A1111's styles.csv, or TOML), or a folder of them. May be given more than once.")
+    styles_file: tuple[Path, ...] = setting((), STYLES, "Styles: A1111's styles.csv, TOML, or a folder of them. May be given more than once.")
     outputs_dir: Path = setting(Path("outputs"), FOLDER, "Folder of pictures, the queue and the gallery.")
     device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")

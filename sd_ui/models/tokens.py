@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CLIP_L = Path(__file__).parent.parent / "engine" / "configs" / "clip_l_tokenizer"
 CONFIG = "tokenizer_config.json"
 START, END = "<|startoftext|>", "<|endoftext|>"
+COMMA = ",</w>"
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -24,6 +25,24 @@ class TokenCount:
     used: int
     room: int
     chunks: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What cuts texts into a checkpoint's tokens. size: tokens in a chunk, without start and end."""
+
+    tokenizer: "Tokenizer"
+    size: int
+
+    def ids(self, text: str) -> list[int]:
+        found: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return found
+
+    @property
+    def comma(self) -> int | None:
+        """After which a sentence may be divided."""
+        found: int | None = self.tokenizer.token_to_id(COMMA)
+        return found
 
 
 def count(tokenizer: "Tokenizer", text: str, positions: int) -> TokenCount:

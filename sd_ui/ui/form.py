@@ -1,6 +1,6 @@
 """Widgets by the names of `spec.fields`, and the way between their values and a request. It knows nothing of jobs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import gradio as gr
@@ -9,8 +9,8 @@ from sd_ui.settings import Settings
 from sd_ui.spec import extras, fields
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
-from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NUMBER, SEED, TEXT, Field
-from sd_ui.spec.request import GenerationRequest
+from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
+from sd_ui.spec.request import EMBEDDED, GenerationRequest
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 from sd_ui.ui.components.slider import FieldSlider
 
@@ -42,6 +42,11 @@ def choice(field: Field, said: dict[str, Any]) -> gr.Dropdown:
     return gr.Dropdown(**offered | said)
 
 
+def several(field: Field, said: dict[str, Any]) -> gr.Dropdown:
+    offered: dict[str, Any] = {"choices": list(field.choices), "multiselect": True, "max_choices": int(field.high or 0)}
+    return gr.Dropdown(**offered | said | {"value": list(said["value"])})
+
+
 def slider(field: Field, said: dict[str, Any]) -> FieldSlider:
     low, high = field.slider or (field.low or 0, field.high or 0)
     return FieldSlider(low, high, step=field.step, **said)
@@ -54,6 +59,7 @@ def seed(field: Field, said: dict[str, Any]) -> gr.Textbox:
 MAKERS: dict[str, Callable[[Field, dict[str, Any]], gr.components.Component]] = {
     TEXT: text,
     CHOICE: choice,
+    NAMES: several,
     INTEGER: slider,
     NUMBER: slider,
     SEED: seed,
@@ -109,12 +115,15 @@ def delivery_of(said: Mapping[str, Any]) -> Delivery:
 
 def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 0) -> dict[str, Any]:
     """A request as the values of its fields, pictures as ImageRef: the way back of `spec.limits.fitted`. index: of the picture that it is for."""
-    source = request.source
+    source, said = request.source, request.words_of(index)
     values: dict[str, Any] = {
-        "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
+        "prompt": said.prompt,
+        "negative_prompt": said.negative_prompt,
+        "styles": [] if request.words else list(request.styles),
         "model": request.model.checkpoint,
         "vae": request.model.vae or AUTOMATIC,
+        "refiner": request.refiner.checkpoint if request.refiner else NONE,
+        "refiner_switch_at": request.refiner.switch_at if request.refiner else fields.default("refiner_switch_at"),
         "sampler": request.sampling.sampler,
         "schedule": request.sampling.schedule,
         "steps": request.sampling.steps,
@@ -124,6 +133,7 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
         "seed": str(seed),
         "batch_count": count,
         "clip_skip": request.model.clip_skip,
+        "emphasis": request.emphasis,
         **extras.written(request, index),
     }
     renamed = {"init": "image"}
@@ -150,11 +160,20 @@ def names(cards: Mapping[str, ModelCard], kind: str) -> list[tuple[str, str]]:
     ]
 
 
-def sane(kept: Mapping[str, Any], cards: Mapping[str, ModelCard]) -> dict[str, Any]:
-    """What a browser kept, without what is not there any more: a model, a sampler, or a schedule that does not go with it."""
+def refiners(cards: Mapping[str, ModelCard]) -> list[tuple[str, str]]:
+    """Those that can go on from another model's latents; whether from the chosen one's, the door says."""
+    able = [card.name for card in cards.values() if "img2img" in card.modes and card.name != EMBEDDED]
+    return [(NONE, NONE), *((label, name) for label, name in names(cards, "checkpoint") if name in able)]
+
+
+def sane(kept: Mapping[str, Any], cards: Mapping[str, ModelCard], styles: Collection[str] = ()) -> dict[str, Any]:
+    """What a browser kept, without what is not there any more: a model, a style, a sampler, or a schedule that does not go with it."""
+    if isinstance(kept.get("styles"), list):
+        kept = {**kept, "styles": [name for name in kept["styles"] if name in styles]}
     known = {
         "model": [name for _, name in names(cards, "checkpoint")],
         "vae": [AUTOMATIC, *(name for _, name in names(cards, "vae"))],
+        "refiner": [name for _, name in refiners(cards)],
         "sampler": list(SAMPLERS),
         "schedule": schedules(str(kept.get("sampler", ""))),
         "format": list(FORMATS),

@@ -9,6 +9,7 @@ import gradio as gr
 
 from sd_ui.services import Services
 from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.fields import NONE
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
@@ -46,6 +47,7 @@ class Layout:
     about: About
     loras: LoraPicker
     token_counts: dict[str, gr.HTML]
+    problems: dict[str, gr.HTML]
     buttons: dict[str, gr.Button]
     ratios: dict[str, gr.Button]
     viewer: Viewer
@@ -95,12 +97,13 @@ def top(services: Services, buttons: dict[str, gr.Button]) -> Parts:
 
 def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:
     """What is asked for."""
-    shared, token_counts = prompts()
+    shared, token_counts, problems = prompts(services)
     loras = LoraPicker(elem_id="loras")
     with gr.Row(elem_id="actions"):
         go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
-    parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "message": Message(elem_id="message"), "about": About(elem_id="about")}
+    parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "problems": problems}
+    parts |= {"message": Message(elem_id="message"), "about": About(elem_id="about")}
     parts |= mode_tabs() | {"loras": loras}
     parts["shared"] = shared | settings(services, buttons)
     with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
@@ -116,13 +119,18 @@ def right() -> Parts:
     return parts | {"text": text}
 
 
-def prompts() -> tuple[Widgets, dict[str, gr.HTML]]:
-    widgets, counts = {}, {}
+def prompts(services: Services) -> tuple[Widgets, dict[str, gr.HTML], dict[str, gr.HTML]]:
+    """Their widgets, and below each one what is said of it."""
+    widgets: Widgets = {}
+    counts, problems = {}, {}
     for name, lines, hint in (("prompt", 3, "What should the picture show?"), ("negative_prompt", 1, "What should it not show?")):
         with gr.Group(elem_classes="prompt-group"):
             counts[name] = gr.HTML("", elem_id=f"tokens-{name}", elem_classes="token-count")
             widgets[name] = widget(name, lines=lines, max_lines=12, placeholder=hint, autofocus=name == "prompt")
-    return widgets, counts
+            problems[name] = gr.HTML("", elem_id=f"problems-{name}", elem_classes="problems")
+    with gr.Group(elem_classes="settings"):
+        widgets["styles"] = widget("styles", choices=list(services.wording.styles()))
+    return widgets, counts, problems
 
 
 def mode_tabs() -> Parts:
@@ -154,6 +162,10 @@ def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
             buttons["refresh"] = gr.Button("⟳", size="sm", elem_id="refresh", elem_classes="icon", min_width=42, scale=0)
         vaes = form.names(cards, "vae")
         add("vae", choices=[AUTOMATIC, *vaes], value=AUTOMATIC, visible=bool(vaes))
+        refiners = form.refiners(cards)
+        with gr.Row(equal_height=False):
+            add("refiner", choices=refiners, value=NONE, visible=len(refiners) > 2, min_width=140)
+            add("refiner_switch_at", visible=len(refiners) > 2, min_width=140)
         with gr.Row(equal_height=False):
             add("sampler", min_width=140)
             add("schedule", choices=form.schedules(best.get("sampler", "")), min_width=140)
@@ -176,6 +188,7 @@ def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
         with gr.Row(equal_height=False):
             add("batch_count", min_width=140)
             add("clip_skip", min_width=140)
+            add("emphasis", min_width=140)
         folded("Extra", "seed-extra", SEED_EXTRA, add)
     folded("Advanced", "guidance-advanced", ADVANCED, add)
     return widgets
@@ -193,10 +206,13 @@ def folder_of_models(services: Services) -> str:
     return str(Path(services.settings.models_dir[0]))
 
 
-def models_listed(layout: Layout, cards: Mapping[str, ModelCard], model: str, vae: str) -> dict[Any, Any]:
-    """Both lists as they are now. A VAE is a question only where there is a choice."""
+def models_listed(layout: Layout, cards: Mapping[str, ModelCard], model: str, vae: str, refiner: str) -> dict[Any, Any]:
+    """The lists as they are now. VAE and refiner are questions only where there is a choice; the model in the box takes no refiner."""
+    refiners = form.refiners(cards)
     vaes = [(AUTOMATIC, AUTOMATIC), *form.names(cards, "vae")]
     return {
         layout.shared["model"]: gr.Dropdown(choices=form.names(cards, "checkpoint"), value=model),
         layout.shared["vae"]: gr.Dropdown(choices=vaes, value=vae, visible=len(vaes) > 1),
+        layout.shared["refiner"]: gr.Dropdown(choices=refiners, value=refiner, visible=len(refiners) > 2),
+        layout.shared["refiner_switch_at"]: gr.update(visible=len(refiners) > 2),
     }

@@ -1,6 +1,7 @@
 """What the components show, as plain values: of an event, a picture, a job, a model. No widgets, no waiting."""
 
 import base64
+import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from sd_ui.spec.events import Event, Loading, Mapped, Stepped
 View = dict[str, Any]
 MODES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "depth2img": "Depth"}
 HINT = "Checkpoints of Stable Diffusion 1.x, 2.x and XL can be used too, as .safetensors or diffusers folders: put them into {folder} and refresh."
+PROBLEMS = 4  # that are shown of a prompt
+AROUND, QUOTED = 8, 24  # characters of the prompt beside a problem, and of the problem itself
 PROMPT_CHARACTERS = 120  # of a prompt in the queue panel
 LARGEST_STRIP = 300_000  # bytes
 
@@ -114,10 +117,28 @@ def strip(path: Path) -> str:
         return ""
 
 
-def tokens(count: Any) -> str:
+def tokens(used: int, chunks: int, size: int, parts: int = 1) -> str:
     """Plain numbers only: this goes into markup."""
-    chunks = f" · {int(count.chunks)} chunks" if count.chunks > 1 else ""
-    return f"{int(count.used)} / {int(count.room)} tokens{chunks}"
+    more = f" · {int(chunks)} chunks" if chunks > 1 else ""
+    joined = f" · {int(parts)} parts" if parts > 1 else ""
+    return f"{int(used)} / {int(chunks * size)} tokens{more}{joined}"
+
+
+def problems(text: str, found: Sequence[Any]) -> str:
+    """Markup: a line for each, with its place in the prompt. What a person wrote is escaped. A press on a line selects the place."""
+    lines = [
+        f"<li class='{'fatal' if problem.fatal else 'odd'}' data-start='{problem.start:d}' data-end='{problem.end:d}'>"
+        f"<code>{html.escape(excerpt(text, problem.start, problem.end))}</code> {html.escape(problem.why)}</li>"
+        for problem in found[:PROBLEMS]
+    ]
+    more = f"<li>and {len(found) - PROBLEMS} more</li>" if len(found) > PROBLEMS else ""
+    return f"<ul>{''.join(lines)}{more}</ul>" if found else ""
+
+
+def excerpt(text: str, start: int, end: int) -> str:
+    """The place, with some of what stands before and behind it."""
+    before, behind = max(0, start - AROUND), min(len(text), min(end, start + QUOTED) + AROUND)
+    return ("…" if before else "") + " ".join(text[before:behind].split()) + ("…" if behind < len(text) else "")
 
 
 def wrong(field: str, why: str, labels: Mapping[str, str]) -> View:

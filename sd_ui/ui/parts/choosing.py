@@ -4,10 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from sd_ui.prompt import language
 from sd_ui.services import Services
 from sd_ui.spec.cards import Defaults, ModelCard
-from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
 from sd_ui.ui.layout import Layout, folder_of_models, models_listed
@@ -16,7 +14,6 @@ from sd_ui.ui.parts import wearing
 from sd_ui.ui.parts.quiet import EACH, HIDDEN, LAST, QUIET
 
 Updates = dict[Any, Any]
-PAUSE = "async (...values) => { await new Promise((done) => setTimeout(done, 250)); return values; }"  # of typing, before tokens are counted
 COLOURS = """() => {
     const dark = !document.body.classList.contains('dark');
     localStorage.setItem('sdui.colours', dark ? 'dark' : 'light');
@@ -30,7 +27,6 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     models(services, layout, page)
     sizes(services, layout)
     seeds(services, layout)
-    counting(services, layout)
     for mode, tab in layout.tab.items():
         tab.select(lambda mode=mode: (mode, gr.Button(interactive=mode in views.MODES)), None, [layout.mode, layout.go], **LAST)
     shared["sampler"].change(matching, [shared["sampler"], shared["schedule"]], shared["schedule"], **LAST)
@@ -102,17 +98,3 @@ def seeds(services: Services, layout: Layout) -> None:
     seed = layout.shared["seed"]
     layout.buttons["random"].click(None, None, seed, js="() => '-1'", api_visibility="private")
     layout.buttons["reuse"].click(reuse, [layout.chosen, seed], seed, **QUIET)
-
-
-# ---------------------------------------------------------------- tokens
-def counting(services: Services, layout: Layout) -> None:
-    def counted(model: str, text: str, name: str) -> str:
-        text = language.bare(text) if name == "prompt" else text  # what the text encoder sees of it
-        try:
-            return views.tokens(services.models.tokens(model, text)) if text else ""
-        except BadRequest:  # a model that cannot count: Generate says what is wrong with it
-            return ""
-
-    for name, shown in layout.token_counts.items():
-        text, model = layout.shared[name], layout.shared["model"]
-        gr.on([text.change, model.change], lambda model, text, name=name: counted(model, text, name), [model, text], shown, js=PAUSE, **LAST)

@@ -1,0 +1,57 @@
+"""What the page says of a prompt while it is written."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sd_ui.models import tokens
+from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.wording import Wording
+from sd_ui.spec.errors import BadRequest
+from sd_ui.ui.parts.prompting import said
+
+
+class Models:
+    def reader(self, model):
+        if model == "broken":
+            raise BadRequest("model", "broken cannot be used")
+        return tokens.Reader(tokens.tokenizer(tokens.CLIP_L), 75)
+
+
+@pytest.fixture
+def services(tmp_path):
+    (tmp_path / "colour.txt").write_text("red\n")
+    return SimpleNamespace(models=Models(), wording=Wording(wildcards=WildcardFiles((tmp_path,))))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("a cat", "2 / 75 tokens"),
+        ("a (cat:1.3), [dog] # not this", "4 / 75 tokens"),
+        ("a cat <lora:x:1>", "2 / 75 tokens"),
+        ("a BREAK cat", "76 / 150 tokens · 2 chunks"),
+        ("a cat AND a red dog", "3 / 75 tokens · 2 parts"),
+        ("cat " * 60 + ", " + "dog " * 20, "95 / 150 tokens · 2 chunks"),
+        ("[cat:a red dog:0.5]", "3 / 75 tokens"),
+    ],
+)
+def test_tokens_are_counted_as_the_text_encoder_gets_them(services, text, count):
+    assert said(services, "prompt", text, "embedded", "Original", 20) == (count, "")
+
+
+def test_a_problem_is_said_with_its_place_and_nothing_becomes_markup(services):
+    _, shown = said(services, "prompt", "a <b>(cat</b> __color__", "embedded", "Original", 20)
+    assert "data-start='5' data-end='6'" in shown and "never closed" in shown and "did you mean colour" in shown and "class='fatal'" in shown
+    assert "<b>" not in shown and "&lt;b&gt;" in shown
+
+
+def test_only_the_first_problems_are_shown(services):
+    _, shown = said(services, "prompt", ") " * 50, "embedded", "Original", 20)
+    assert shown.count("<li") == 5 and "and 46 more" in shown
+
+
+def test_a_model_that_cannot_count_keeps_nobody_from_writing(services):
+    assert said(services, "prompt", "a cat", "broken", "Original", None) == ("", "")
+    assert "closes nothing" in said(services, "negative_prompt", "a)", "broken", "Original", None)[1]
+    assert said(services, "prompt", "", "embedded", "Original", 20) == ("", "")
