@@ -1,6 +1,5 @@
 """The outfits of one model in memory: the model in some LoRAs, kept for the next job that asks for the same ones."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +17,14 @@ Outfit: TypeAlias = tuple[tuple[Path, Stamp, float, float], ...]  # each LoRA's 
 
 @dataclass
 class Wardrobe:
-    _kept: "OrderedDict[Outfit, Loaded]" = field(default_factory=OrderedDict)  # the least recently worn first
+    """The table is replaced as a whole, since the page asks how much memory is filled while the engine's thread changes it."""
+
+    _kept: dict[Outfit, Loaded] = field(default_factory=dict)  # the least recently worn first
 
     def find(self, outfit: Sequence[Worn]) -> Loaded | None:
         found = self._kept.get(key := key_of(outfit))
         if found is not None:
-            self._kept.move_to_end(key)
+            self._kept = {**self._without(key), key: found}
         return found
 
     def make(self, loaded: Loaded, outfit: Sequence[Worn]) -> Loaded:
@@ -31,21 +32,25 @@ class Wardrobe:
         while self.shed(keep=MOST - 1):
             pass
         key = key_of(outfit)  # before reading: a file that changes meanwhile is read again next time
-        self._kept[key] = dressed(loaded, outfit)
-        return self._kept[key]
+        made = dressed(loaded, outfit)
+        self._kept = {**self._kept, key: made}
+        return made
 
     def shed(self, keep: int = 0) -> bool:
         """Whether there was an outfit to give away, besides the latest ones."""
         if len(self._kept) <= keep:
             return False
-        self._kept.popitem(last=False)
+        self._kept = self._without(next(iter(self._kept)))
         return True
 
     def modules(self) -> Iterator[nn.Module]:
         """Those that may have weights of their own."""
-        for one in tuple(self._kept.values()):
+        for one in self._kept.values():
             siblings = (one.depth_unet, one.inpaint_unet)
             yield from (one.unet, *(part.encoder for part in one.texts), *(sibling for sibling in siblings if sibling is not None))
+
+    def _without(self, key: Outfit) -> dict[Outfit, Loaded]:
+        return {other: loaded for other, loaded in self._kept.items() if other != key}
 
 
 def key_of(outfit: Sequence[Worn]) -> Outfit:
