@@ -16,7 +16,7 @@ PREFIX = "depth_model.model."
 VIT, POST = "pretrained.model.", "pretrained.act_postprocess"
 BACKBONE = VIT + "patch_embed.backbone."
 PATCH = 16  # pixels
-LOOK = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_resize": True, "resample": 2}
+LOOK: dict[str, Any] = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_resize": True, "resample": 2}
 NAMES = (  # ours -> theirs; they count the fusion from the other end
     (r"dpt\.embeddings\.cls_token", lambda m: VIT + "cls_token"),
     (r"dpt\.embeddings\.position_embeddings", lambda m: VIT + "pos_embed"),

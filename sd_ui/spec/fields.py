@@ -66,7 +66,7 @@ FIELDS: dict[str, Field] = {
         Field("batch_count", "Batch count", INTEGER, "How many pictures. Picture i has the seed + i, and is the picture that this seed gives alone.",
               1, 1, 64, 1, slider=(1, 16)),
         Field("clip_skip", "Clip skip", INTEGER, "Which layer of the text encoder is used, counted from the last. "
-              "1 is usual, 2 for many anime models.", None, 1, 12, 1),
+              "1 is usual, 2 for many anime models. SDXL was trained with the one before the last: 1 and 2 mean the same there.", None, 1, 12, 1),
         Field("emphasis", "Emphasis", CHOICE, "What (word:1.2) does. Original multiplies and brings the mean back, as A1111 does; No norm only "
               "multiplies; Ignore reads the brackets and gives all words the same weight; None takes them for text.", EMPHASES[0], choices=EMPHASES),
         Field("init", "Picture", IMAGE, "The picture to start from.", modes=WITH_IMAGE, optional=False),

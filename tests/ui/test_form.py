@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sd_ui.spec import fields
 from sd_ui.spec.cards import Defaults
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.fields import FIELDS, IMAGE
+from sd_ui.spec.fields import FIELDS, IMAGE, NONE
 from sd_ui.spec.limits import fitted
-from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, Sampling
+from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, ModelChoice, Refiner, Sampling
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 from sd_ui.ui import form
 from sd_ui.ui.components.pictures import as_paint, painted, uploaded
@@ -41,6 +41,14 @@ def test_a_request_written_into_the_form_is_read_back_as_itself(mode, seed, step
         prompt, "not this", sampling=Sampling("Euler", "Karras", steps, cfg), width=128, height=64, seed=seed, source=SOURCES[mode]
     )
     assert fitted(mode, form.written(request, seed), {EMBEDDED: EMBEDDED_CARD}).request == request
+
+
+def test_a_refiner_written_into_the_form_is_read_back():
+    cards = {name: replace(EMBEDDED_CARD, name=name) for name in ("base", "other", EMBEDDED)}
+    request = GenerationRequest(model=ModelChoice("base"), width=64, height=64, refiner=Refiner("other", 0.6))
+    assert fitted("txt2img", form.written(request, 0), cards).request == request
+    assert [name for _, name in form.refiners(cards)] == [NONE, "base", "other"]
+    assert form.sane({"refiner": "gone"}, cards) == {} and form.sane({"refiner": "other"}, cards) == {"refiner": "other"}
 
 
 def test_each_field_of_a_mode_has_a_place_in_the_form():
