@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add_command(commands, "serve", serve, "Start the page.", tuple(server.ROWS))
     generate_flags(add_command(commands, "generate", generate, "Draw pictures here and now, without page and queue.", DRAW_SETTINGS))
-    listing = add_command(commands, "models", models, "List the models, what they can do, and why some cannot be used.", ("models_dir",))
+    listing = add_command(
+        commands, "models", models, "List the models, what they can do, and why some cannot be used.", ("models_dir", "outputs_dir")
+    )
     listing.add_argument("--json", action="store_true", help="As JSON.")
     info_flags(add_command(commands, "info", info, "Print what a picture remembers of how it was made.", ()))
     checking = add_command(commands, "doctor", doctor, "Say what this installation can do, what is missing, and how to get it.", ENGINE_SETTINGS)
@@ -95,7 +97,7 @@ def field_range(field: Field) -> str:
 def field_default(field: Field) -> str:
     if field.name in Defaults.__dataclass_fields__:
         return " Default: the model's own."
-    return "" if field.default in (None, "") else f" Default: {field.default}."
+    return "" if field.default in (None, "", ()) else f" Default: {field.default}."
 
 
 # ---------------------------------------------------------------- commands
@@ -122,27 +124,33 @@ def generate(given: argparse.Namespace, settings: Settings) -> int:
 def models(given: argparse.Namespace, settings: Settings) -> int:
     from sd_ui.services import open_models
 
-    cards = open_models(settings).cards().values()
+    found = open_models(settings)
+    rows = [(card, found.hashes.known(card.path)) for card in found.cards().values()]
     if given.json:
-        print(json.dumps([as_row(c) for c in cards], ensure_ascii=False, indent=2))
+        print(json.dumps([as_row(card, sha256) for card, sha256 in rows], ensure_ascii=False, indent=2))
     else:
-        for c in cards:
-            kind = c.lora.method if c.lora else c.kind
-            print(f"{c.name}  ({', '.join(filter(None, [kind, c.family]))}, {c.size / 1e6:.0f} MB): {does(c)}")
+        for c, sha256 in rows:
+            kind, star = c.lora.method if c.lora else c.kind, "★ " if c.own.starred else ""
+            short = f"  [{sha256[:10]}]" if sha256 else ""  # as A1111 and Civitai write it
+            print(f"{star}{c.name}{short}  ({', '.join(filter(None, [kind, c.family]))}, {c.size / 1e6:.0f} MB): {does(c)}")
     return OK
 
 
-def as_row(card: ModelCard) -> dict[str, Any]:
+def as_row(card: ModelCard, sha256: str) -> dict[str, Any]:
+    """sha256: "" where it is not known yet; a server that runs finds it out."""
     facts = {"name": card.name, "kind": card.kind, "family": card.family, "modes": card.modes, "bytes": card.size, "about": card.about}
-    own = {"method": card.lora.method, "rank": card.lora.rank, "triggers": card.lora.triggers} if card.lora else {}
-    return facts | own | {"fault": card.fault}
+    own = {"method": card.lora.method, "rank": card.lora.rank, "triggers": card.triggers} if card.lora else {}
+    said = {"title": card.beside.title, "base": card.beside.base, "starred": card.own.starred, "notes": card.own.notes, "sha256": sha256}
+    usual = {"defaults": vars(card.defaults)} if card.kind == "checkpoint" else {}
+    preview = str(card.beside.preview) if card.beside.preview else ""
+    return facts | own | said | usual | {"path": str(card.path), "preview": preview, "fault": card.fault}
 
 
 def does(card: ModelCard) -> str:
     if card.fault:
         return f"cannot be used: {card.fault}"
     if card.lora:
-        return f"<lora:{card.name}:1>" + (f" with words such as {', '.join(card.lora.triggers[:5])}" if card.lora.triggers else "")
+        return f"<lora:{card.name}:1>" + (f" with words such as {', '.join(card.triggers[:5])}" if card.triggers else "")
     return ", ".join(card.modes) or card.kind
 
 

@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw
 
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.intake import Intake
+from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.wording import Wording
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
@@ -38,7 +40,10 @@ class Models:
 def home(tmp_path):
     with house(tmp_path / "outputs", start=False, per_owner=3) as home:
         home.blobs = Blobs(tmp_path / "inputs")
-        home.intake = Intake(home.queue, home.blobs, Models(), Limits(input_pixels=1_000_000, tokens=100))
+        (tmp_path / "colour.txt").write_text("red\ngreen\nblue\n")
+        (tmp_path / "styles.csv").write_text("name,prompt\nOil,oil painting of {prompt}\n")
+        wording = Wording((tmp_path / "styles.csv",), WildcardFiles((tmp_path,)))
+        home.intake = Intake(home.queue, home.blobs, Models(), Limits(input_pixels=1_000_000, tokens=100), wording)
         yield home
 
 
@@ -239,3 +244,30 @@ def test_a_prompt_may_ask_for_loras_and_is_kept_as_it_was_written(home):
 )
 def test_a_lora_that_cannot_be_worn_is_refused_before_anything_is_queued(home, tag, why):
     assert why in refused(home, "prompt", "txt2img", prompt=f"a cat {tag}")
+
+
+# ---------------------------------------------------------------- words
+def test_styles_and_wildcards_are_settled_before_a_job_is_stored(home):
+    values = {"prompt": "a __colour__ cat", "styles": "Oil", "seed": 3, "batch_count": 5}
+    job, _ = home.intake.submit("txt2img", values, ALICE)
+    said = [job.request.words_of(index).prompt for index in range(5)]
+    assert home.queue.get(job.id, ALICE) == job and job.request.prompt == "a __colour__ cat" and job.request.styles == ("Oil",)
+    assert all(prompt in {f"oil painting of a {colour} cat" for colour in ("red", "green", "blue")} for prompt in said) and len(set(said)) > 1
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "why"),
+    [
+        ("prompt", {"prompt": "a __color__ cat"}, "did you mean colour?"),
+        ("negative_prompt", {"negative_prompt": "__colr__"}, "did you mean colour?"),
+        ("styles", {"styles": ["Oli"]}, "did you mean Oil?"),
+        ("styles", {"styles": 3}, "is not a list of names"),
+        ("emphasis", {"emphasis": "Orignal"}, "did you mean Original?"),
+        ("prompt", {"prompt": "(cat:9999)"}, "out of range (-1000 to 1000)"),
+        ("prompt", {"prompt": "a" + " AND a" * 20}, "21 parts joined by AND are too many"),
+        ("prompt", {"prompt": "[" + "|".join(str(i) * 30 for i in range(10, 20)) + "]"}, "tokens in 5 texts that take turns are too many"),
+        ("prompt", {"prompt": "{<lora:large:1>|<lora:large:1>}"}, "it is for Stable Diffusion XL"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(home, field, values, why):
+    assert why in refused(home, field, "txt2img", **{"prompt": "a cat"} | values)
