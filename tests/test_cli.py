@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sd_ui.cli import main, parser
 from sd_ui.draw import Bar, draw
@@ -193,6 +194,18 @@ def test_info_reads_a_picture_back(capsys):
     assert run("info", str(path), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["record"]["seed"] == 7 and "Seed: 7" in told["infotext"]
+
+
+def test_info_reads_recipes_of_other_programs(elsewhere, capsys):
+    text = PngInfo()
+    text.add_text("invokeai_metadata", json.dumps({"positive_prompt": "a mill++", "steps": 9, "seed": 4, "scheduler": "euler", "seamless_x": True}))
+    Image.new("RGB", (8, 8)).save("mill.png", pnginfo=text)
+    assert run("info", "mill.png") == 0
+    out = capsys.readouterr().out
+    assert "InvokeAI, for txt2img\nPrompt: a (mill:1.21)\n" in out and out.endswith("seamless_x: true\n")
+    assert run("info", "mill.png", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["recipe"]
+    assert told["program"] == "InvokeAI" and told["values"]["steps"] == 9 and told["others"] == {"seamless_x": "true"}
 
 
 def test_info_about_a_picture_that_says_nothing(elsewhere, capsys):

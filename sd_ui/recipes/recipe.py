@@ -125,9 +125,17 @@ def usual() -> dict[str, Any]:
     return {"clip_skip": 1} | {row.name: list(row.default) if isinstance(row.default, tuple) else row.default for row in said}
 
 
-def facts(recipe: Recipe) -> list[tuple[str, str]]:
-    """The values that are not texts of their own, by their labels, for human eyes."""
-    return [(FIELDS[name].label, data.shown(value)) for name, value in recipe.values.items() if FIELDS[name].kind != TEXT]
+def understood(recipe: Recipe) -> str:
+    """What will stand in the form, a line for each field, without what does nothing."""
+    nothing = usual()
+    said = [(row, recipe.values[name]) for name, row in FIELDS.items() if name in recipe.values and recipe.values[name] != nothing.get(name)]
+    lines = [f"{row.label}: {value if row.kind == TEXT else data.shown(value)}" for row, value in said if value != ""]
+    return "\n".join([f"{recipe.program or 'A text'}, for {recipe.mode}", *lines])
+
+
+def left_over(recipe: Recipe) -> str:
+    """What will not, and why the picture may come out differently; "" where that is all."""
+    return "\n".join([*recipe.notes, *(f"{key}: {value}" for key, value in recipe.others.items())])
 
 
 def plain(value: float) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sd_ui.recipes import data, names
 from sd_ui.recipes.read import PLACES, pasted, read
-from sd_ui.recipes.recipe import Recipe, facts
+from sd_ui.recipes.recipe import Recipe, left_over, understood
 from sd_ui.recipes.weights import from_compel, from_novelai
 from sd_ui.spec.fields import FIELDS
 from sd_ui.spec.limits import fitted
@@ -204,6 +204,13 @@ def test_what_is_left_out_means_what_it_means_there() -> None:
     assert recipe_of(INVOKE).values.items() >= {"refiner": "None", "emphasis": "Original", "styles": []}.items()
 
 
+def test_what_was_read_is_listed_for_people() -> None:
+    recipe = recipe_of(INVOKE)
+    assert understood(recipe).startswith("InvokeAI, for txt2img\nPrompt: a (harbour:1.21), ") and "\nSteps: 32\n" in understood(recipe)
+    assert "Refiner" not in understood(recipe)  # there was none
+    assert left_over(recipe).endswith("\ncfg_rescale_multiplier: 0.2\nseamless_x: false")
+
+
 # ---------------------------------------------------------------- promises for all of them
 EXAMPLES: dict[str, Any] = {"invoke": INVOKE, "fooocus": FOOOCUS, "novelai": NOVELAI, "swarm": {"sui_image_params": {"prompt": "x", "steps": 3}}}
 
@@ -269,7 +276,7 @@ def check(recipe: Recipe | None) -> None:
     if recipe:
         assert recipe.values.keys() <= FIELDS.keys()
         assert all(isinstance(text, str) and text.encode() is not None for pair in recipe.others.items() for text in pair)
-        assert all(label and text.encode() is not None for label, text in facts(recipe))
+        assert understood(recipe).encode() and left_over(recipe).encode() is not None
         assert recipe.values.get("prompt", "").encode() is not None
 
 

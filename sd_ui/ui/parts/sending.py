@@ -4,10 +4,12 @@ from typing import Any
 
 import gradio as gr
 
-from sd_ui.imaging import infotext
 from sd_ui.imaging.record import Metadata
+from sd_ui.recipes import finding
+from sd_ui.recipes.read import read
+from sd_ui.recipes.recipe import Recipe
 from sd_ui.services import Services
-from sd_ui.spec.fields import FIELDS
+from sd_ui.spec.fields import FIELDS, SEED
 from sd_ui.ui import form, pictures, views
 from sd_ui.ui.components.pictures import result_of
 from sd_ui.ui.layout import Layout
@@ -44,9 +46,9 @@ def sent(services: Services, layout: Layout, mine: str, picture: str, target: st
 def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Mode, values by field, and notes: from our own record where there is one, else as far as the text tells."""
     if found.record is None:
-        reading = infotext.values(found.infotext)
-        values, notes = known(services, reading.values)
-        return reading.mode, values, (*reading.notes, *notes)
+        recipe = recipe_of(services, found) or Recipe("")
+        values, notes = known(services, recipe.values)
+        return recipe.mode, {name: str(value) if FIELDS[name].kind == SEED else value for name, value in values.items()}, (*recipe.notes, *notes)
     made = found.record
     written = form.written(made.request, made.seed, index=made.index)
     values, notes = known(services, {name: value for name, value in written.items() if not form.is_picture(name)})
@@ -54,6 +56,12 @@ def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str,
     if made.request.source is not None and "init" not in given:
         notes = (*notes, "Its input pictures are not on this server: open them again.")
     return made.request.mode, values | given, notes
+
+
+def recipe_of(services: Services, found: Metadata) -> Recipe | None:
+    """What its texts say, with the names of this server's models; None where they say nothing of how it was made."""
+    recipe = read(found.texts)
+    return recipe and finding.found(recipe, services.models.cards(), lambda card: services.models.hashes.known(card.path))
 
 
 def known(services: Services, values: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
