@@ -49,8 +49,8 @@ FIELDS: dict[str, Field] = {
               "the same kind of latents.", NONE),
         Field("refiner_switch_at", "Switch at", NUMBER, "Where the refiner takes over, as a share of the way from noise to picture. 1: never.",
               0.8, 0.01, 1, 0.01),
-        Field("sampler", "Sampler", CHOICE, "How a step removes the predicted noise. Those with 'a' or 'SDE' in their name add fresh noise "
-              "at each step, so they do not settle on one picture as steps grow.", None, choices=tuple(SAMPLERS)),
+        Field("sampler", "Sampler", CHOICE, "How a step removes the predicted noise. Those with 'a' or 'SDE' in their name, and some more, "
+              "add fresh noise, so they do not settle on one picture as steps grow. docs/samplers.md tells of each.", None, choices=tuple(SAMPLERS)),
         Field("schedule", "Schedule", CHOICE, "How much noise is left after each step. Automatic is the usual one for the sampler.",
               None, choices=SCHEDULES),
         Field("steps", "Steps", INTEGER, "Sampling steps. More cost time in proportion; after 20 to 30 they change little.", None, 1, 150, 1),

@@ -190,7 +190,8 @@ def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
             add("clip_skip", min_width=140)
             add("emphasis", min_width=140)
         folded("Extra", "seed-extra", SEED_EXTRA, add)
-    folded("Advanced", "guidance-advanced", ADVANCED, add)
+    with gr.Group(elem_classes="settings"):
+        folded("Advanced", "guidance-advanced", ADVANCED, add)
     return widgets
 
 
