@@ -27,6 +27,9 @@ def main() -> int:
     from benchmarks import loop
 
     found += loop.rows(told.rounds, not told.no_large)
+    from benchmarks import scan
+
+    found += scan.rows(max(1, told.rounds // 2))
     text = f"{heading(loop.device(), told.rounds)}\n\n{table(found)}\n"
     print(text)
     if told.write:

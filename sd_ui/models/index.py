@@ -26,6 +26,7 @@ from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 
 TAKEN = (EMBEDDED, AUTOMATIC.casefold(), "none", "")  # names that mean something else
+SAVED = 200  # models after which what was found out is on the disk
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +72,11 @@ class ModelIndex:
     def refresh(self) -> None:
         """Looks at the disk again. Only what has changed since the last look is read."""
         known, around = presets.read(self._presets), Surroundings(self._beside)
-        found = [(candidate, self._looked(candidate), around.of(candidate.path)) for candidate in self._candidates()]
+        found: list[tuple[Candidate, Finding, Beside]] = []
+        for candidate in self._candidates():
+            found.append((candidate, self._looked(candidate), around.of(candidate.path)))
+            if len(found) % SAVED == 0:  # whoever loses patience with thousands of new files does not start over
+                self._found.flush()
         self._found.flush()
         self._beside.flush()
         usual = {candidate.name: presets.applied(known, self._card(candidate, finding, beside)) for candidate, finding, beside in found}

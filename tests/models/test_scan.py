@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sd_ui.models import folders, header
+from sd_ui.models.beside import Surroundings
 from sd_ui.models.header import Unreadable
+from sd_ui.spec.cards import Beside
 from tests.checkpoints import tiny_folder
 from tests.models.library import index, lora, sparse
 
@@ -58,6 +60,19 @@ def test_five_thousand_files_cost_a_header_each_once_and_then_nothing(tmp_path, 
     reads.files.clear()
     again = index(tmp_path / "models", keep=tmp_path / "outputs")
     assert again.cards() == first and reads.files == []
+
+
+def test_a_scan_that_was_broken_off_goes_on_where_it_was(tmp_path, reads, monkeypatch):
+    models, outputs = tmp_path / "models", tmp_path / "outputs"
+    outputs.mkdir()
+    for i in range(250):
+        lora(models / f"{i:03d}.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr(Surroundings, "of", lambda me, path: pytest.fail("the power is gone") if path.stem == "230" else Beside())
+        with pytest.raises(BaseException, match="power"):
+            index(models, keep=outputs)
+    reads.files.clear()
+    assert len(index(models, keep=outputs).cards()) == 251 and len(reads.files) == 51
 
 
 def test_only_what_has_changed_is_read_again(tmp_path, reads):
