@@ -31,6 +31,7 @@ PARTS = {
     "depth_estimator": "the depth estimator", "text_encoder_2": "the second text encoder", "tokenizer_2": "the second tokenizer",
 }  # fmt: skip
 UNSUPPORTED = {"StableDiffusionXL": "sdxl", "StableDiffusion3": "sd3", "Flux": "flux"}
+CONTINUOUS = ("EDM", "FlowMatch")  # schedulers of models whose noise has no steps
 SIDES = {"sdxl": 128, "sdxl-refiner": 128}  # cells of latents where the config does not say; 64 for the others
 XL_SCALE = 0.13025  # by which the VAE of Stable Diffusion XL scales its latents; that of the older ones by 0.18215
 
@@ -134,6 +135,9 @@ def _checkpoint(path: Path) -> Finding:
             return faulty(f"{PARTS[tokenizer]} is missing ({tokenizer}/vocab.json and merges.txt)", family(path))
     if not (path / "scheduler" / "scheduler_config.json").is_file():
         return faulty("the scheduler is missing (scheduler/scheduler_config.json)", family(path))
+    noise = str(config(path / "scheduler" / "scheduler_config.json").get("_class_name", ""))
+    if noise.startswith(CONTINUOUS) or config(path / "vae" / CONFIG).get("latents_mean") is not None:
+        return faulty(f"was trained on another kind of noise or latents ({noise}; Playground 2.5, CosXL), which is not supported yet", family(path))
     return _described(path)
 
 

@@ -188,7 +188,7 @@ def test_a_config_that_comes_later_is_seen(tmp_path, sd2):
     assert index.card("dream").prediction == "v_prediction"
 
 
-@pytest.mark.parametrize(("bias", "said"), [(0.0, "epsilon"), (-2.0, "v_prediction")])
+@pytest.mark.parametrize(("bias", "said"), [(0.0, "epsilon"), (-2.0, "v_prediction"), (float("nan"), "v_prediction")])
 def test_where_nothing_tells_what_it_predicts_the_model_itself_is_asked(tmp_path, bias, said):
     """As A1111 does: at the highest noise a model for noise says what it sees; one for v says about the negative of it."""
     made = sd2_original()
@@ -243,6 +243,16 @@ def test_an_sdxl_folder_without_a_part_names_the_part(tmp_path, missing, named):
     path = sdxl_folder(tmp_path / "model")
     (path / missing).rename(tmp_path / f".{missing}")
     assert f"{named} is missing" in card(path).fault
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [("scheduler/scheduler_config.json", {"_class_name": "EDMEulerScheduler"}), ("vae/config.json", {"latents_mean": [0.0] * 4})],
+)
+def test_an_sdxl_of_another_kind_of_noise_or_latents_is_refused_in_words(tmp_path, file, change):
+    path = sdxl_folder(tmp_path / "model")
+    (path / file).write_text(json.dumps(json.loads((path / file).read_text()) | change))
+    assert "another kind of noise or latents" in card(path).fault
 
 
 def test_a_latent_consistency_model_is_refused_in_words(tmp_path):
