@@ -9,6 +9,7 @@ from sd_ui.prompt.comments import masked
 from sd_ui.prompt.wildcards import Wildcards, unknown_names
 
 HEAVIEST = 1000.0  # of a word's weight, and of a part's; a picture is lost long before
+MOST_GROUPS = 500  # places that change during a run: each is looked at for every step
 MOST_PARTS = 16  # joined by AND: each is a call of the model at every step
 
 
@@ -86,6 +87,9 @@ def _breaks(text: str, start: int, end: int) -> Iterator[Problem]:
 # ---------------------------------------------------------------- schedules and parts
 def _schedules(text: str, steps: int) -> Iterator[Problem]:
     groups = schedule.groups(text)
+    if len(groups) > MOST_GROUPS:
+        first = groups[MOST_GROUPS]
+        yield Problem(first.start, first.end, f"{len(groups)} places that change during a run are too many (at most {MOST_GROUPS})", fatal=True)
     for group in groups:
         if isinstance(group, schedule.Switch) and steps:
             step = group.step(steps, 0)

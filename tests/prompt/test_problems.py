@@ -46,7 +46,10 @@ def test_a_place_is_that_of_the_text_as_it_was_written():
     assert problem.start == text.index("(cat")
 
 
-@pytest.mark.parametrize("text", ["(a:1001)", "a :1001", "a" + " AND b" * MOST_PARTS, "((((a:99):99):99)", "(" * 10_000 + "a", "__colr__", "{@a|b}"])
+FATAL = ["(a:1001)", "a :1001", "a" + " AND b" * MOST_PARTS, "((((a:99):99):99)", "(" * 10_000 + "a", "[a|b]" * 501, "__colr__", "{@a|b}"]
+
+
+@pytest.mark.parametrize("text", FATAL)
 def test_what_cannot_be_used_is_fatal(text):
     assert any(problem.fatal for problem in found(text, wildcards=LISTS))
 

@@ -1,5 +1,6 @@
 """What the page says of a prompt while it is written."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from sd_ui.models import tokens
 from sd_ui.prompt.wildcards import WildcardFiles
 from sd_ui.prompt.wording import Wording
+from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.ui.parts.prompting import said
 
@@ -16,6 +18,12 @@ class Models:
         if model == "broken":
             raise BadRequest("model", "broken cannot be used")
         return tokens.Reader(tokens.tokenizer(tokens.CLIP_L), 75)
+
+    def cards(self):
+        return {"x": ModelCard("x", "lora", "sd1", Path("x"), "file", 1)}
+
+    def misfit(self, checkpoint, lora):
+        return ""
 
 
 @pytest.fixture
@@ -52,6 +60,6 @@ def test_only_the_first_problems_are_shown(services):
 
 
 def test_a_model_that_cannot_count_keeps_nobody_from_writing(services):
-    assert said(services, "prompt", "a cat", "broken", "Original", None) == ("", "")
-    assert "closes nothing" in said(services, "negative_prompt", "a)", "broken", "Original", None)[1]
+    assert said(services, "prompt", "a cat", "broken", "Original", 0) == ("", "")
+    assert "closes nothing" in said(services, "negative_prompt", "a)", "broken", "Original", 0)[1]
     assert said(services, "prompt", "", "embedded", "Original", 20) == ("", "")

@@ -6,8 +6,11 @@ from sd_ui.prompt import chunks, language, problems
 from sd_ui.prompt.language import Timed
 from sd_ui.services import Services
 from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.request import Sampling
+from sd_ui.spec.samplers import SAMPLERS
 from sd_ui.ui import views
 from sd_ui.ui.layout import Layout
+from sd_ui.ui.parts import wearing
 from sd_ui.ui.parts.quiet import LAST
 
 PAUSE = "async (...values) => { await new Promise((done) => setTimeout(done, 250)); return values; }"  # of typing
@@ -15,22 +18,25 @@ PAUSE = "async (...values) => { await new Promise((done) => setTimeout(done, 250
 
 def wire(services: Services, layout: Layout) -> None:
     shared = layout.shared
-    others = [shared["model"], shared["emphasis"], shared["steps"]]
+    others = [shared["model"], shared["emphasis"], shared["sampler"], shared["steps"]]
     for name, shown in layout.token_counts.items():
 
-        def told(text: str, model: str, emphasis: str, steps: float, name: str = name) -> tuple[str, str]:
-            return said(services, name, text, model, emphasis, steps)
+        def told(text: str, model: str, emphasis: str, sampler: str, steps: float | None, name: str = name) -> tuple[str, str]:
+            calls = language.calls_of(Sampling(sampler, steps=int(steps))) if sampler in SAMPLERS and steps else 0
+            return said(services, name, text, model, emphasis, calls)
 
         changes = [widget.change for widget in (shared[name], *others)]
         gr.on(changes, told, [shared[name], *others], [shown, layout.problems[name]], js=PAUSE, **LAST)
 
 
-def said(services: Services, name: str, text: str, model: str, emphasis: str, steps: float | None) -> tuple[str, str]:
-    """As markup: the count, and the problems. name: "prompt" or "negative_prompt"."""
+def said(services: Services, name: str, text: str, model: str, emphasis: str, calls: int) -> tuple[str, str]:
+    """As markup: the count, and the problems. name: "prompt" or "negative_prompt". calls: of the model in a run, 0 where they are not known."""
     if not text:
         return "", ""
     negative = name == "negative_prompt"
-    found = problems.found(text, int(steps or 0), negative, emphasis, services.wording.wildcards)
+    found = problems.found(text, calls, negative, emphasis, services.wording.wildcards)
+    if not negative:
+        found = tuple(sorted((*found, *wearing.problems(services, model, text)), key=lambda problem: problem.start))
     try:
         return counted(services, model, text, negative, emphasis), views.problems(text, found)
     except BadRequest:  # a model that cannot count: Generate says what is wrong with it
