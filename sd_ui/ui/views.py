@@ -94,7 +94,8 @@ def about(card: ModelCard | None, folder: str) -> View:
 def loras(fitting: Sequence[ModelCard], every: Sequence[ModelCard]) -> View:
     """fitting: those of `every` LoRA that the chosen model can wear. The name is the shortest that a tag can say."""
     stems = Counter(card.path.stem.casefold() for card in every)
-    shown = [lora(card, card.path.stem if stems[card.path.stem.casefold()] == 1 else card.name) for card in fitting]
+    starred = sorted(fitting, key=lambda card: not card.own.starred)
+    shown = [lora(card, card.path.stem if stems[card.path.stem.casefold()] == 1 else card.name) for card in starred]
     return {"loras": [view for view in shown if not set(view["name"]) & set("<>:")], "others": len(every) - len(fitting)}
 
 
@@ -104,8 +105,9 @@ def lora(card: ModelCard, name: str) -> View:
     return {
         "name": name,
         "facts": facts.method + rank,
-        "words": list(facts.triggers),
-        "preview": f"previews/{quote(card.name)}" if facts.preview else "",
+        "words": list(card.triggers),
+        "weight": 1.0 if card.beside.weight is None else card.beside.weight,
+        "preview": f"previews/{quote(card.name)}" if card.beside.preview else "",
     }
 
 

@@ -62,6 +62,7 @@ def test_a_lora_is_chosen_weighed_and_put_into_the_prompt(arrive, server, wardro
     person.draws()
     assert server.last_job().request.prompt == "a red cube, pixel art <lora:pixel:0.7>"
     person.says("a red cube <lora:other:1>")
+    eventually(lambda: "other does not go with embedded" in page.inner_text("#problems-prompt"))
     page.click("#generate")
     eventually(lambda: "the LoRA other does not go with embedded" in person.message())
 

@@ -6,22 +6,23 @@ from types import SimpleNamespace
 import pytest
 
 from sd_ui.prompt.networks import extract
-from sd_ui.spec.cards import LoraFacts, ModelCard
+from sd_ui.spec.cards import Beside, LoraFacts, ModelCard, Own
 from sd_ui.ui import views
-from sd_ui.ui.parts.wearing import tagged, worded
+from sd_ui.ui.parts.wearing import problems, tagged, worded
 
 
-def card(name: str, **facts) -> ModelCard:
-    return ModelCard(name, "lora", "sd1", Path(f"/models/{name}.safetensors"), "file", 1, lora=LoraFacts(**facts))
+def card(name: str, beside: Beside = Beside(), own: Own = Own(), **facts) -> ModelCard:
+    return ModelCard(name, "lora", "sd1", Path(f"/models/{name}.safetensors"), "file", 1, lora=LoraFacts(**facts), beside=beside, own=own)
 
 
-def test_each_is_shown_by_the_shortest_name_that_a_tag_can_say():
-    cards = [card("style/ink", rank=8, triggers=("ink",)), card("old/pen"), card("new/pen", preview=Path("x.png")), card("odd:name"), card("other")]
+def test_those_with_a_star_come_first_and_each_is_shown_by_the_shortest_name_that_a_tag_can_say():
+    pen = card("new/pen", Beside(preview=Path("x.png"), weight=0.6, triggers=("pen",)), Own(starred=True), triggers=("ink",))
+    cards = [card("style/ink", rank=8, triggers=("ink",)), card("old/pen"), pen, card("odd:name"), card("other")]
     assert views.loras(cards[:4], cards) == {
         "loras": [
-            {"name": "ink", "facts": "LoRA, rank 8", "words": ["ink"], "preview": ""},
-            {"name": "old/pen", "facts": "LoRA", "words": [], "preview": ""},
-            {"name": "new/pen", "facts": "LoRA", "words": [], "preview": "previews/new/pen"},
+            {"name": "new/pen", "facts": "LoRA", "words": ["pen"], "weight": 0.6, "preview": "previews/new/pen"},
+            {"name": "ink", "facts": "LoRA, rank 8", "words": ["ink"], "weight": 1.0, "preview": ""},
+            {"name": "old/pen", "facts": "LoRA", "words": [], "weight": 1.0, "preview": ""},
         ],
         "others": 1,
     }
@@ -40,3 +41,19 @@ def test_a_tag_goes_to_the_end_of_the_prompt(prompt, result):
 )
 def test_a_word_goes_before_the_tags(prompt, result):
     assert worded(prompt, SimpleNamespace(text="ink wash")) == result
+
+
+class Models:
+    def cards(self):
+        return {"ink": card("ink"), "large": card("large")}
+
+    def misfit(self, checkpoint, lora):
+        return "" if lora == "ink" else f"{lora} does not go with {checkpoint}"
+
+
+def test_what_is_wrong_with_a_tag_is_said_while_it_is_written():
+    prompt = "<lora:ink:1> <lora:large:1> <lora:inc:1> <lora:ink:x> <lora:{ink|large}:1> <lora:__styles__:1>"
+    found = list(problems(SimpleNamespace(models=Models()), "embedded", prompt))
+    assert [prompt[problem.start : problem.end] for problem in found] == ["<lora:large:1>", "<lora:inc:1>", "<lora:ink:x>"]
+    said = "large does not go with embedded", "the LoRA 'inc' is not known; did you mean ink?", "is not a weight"
+    assert all(problem.fatal and why in problem.why for problem, why in zip(found, said, strict=True))

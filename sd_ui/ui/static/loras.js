@@ -30,7 +30,12 @@ function row(lora) {
   made.title = lora.name;
   text.append(part("lp-name", lora.name), part("lp-facts", lora.facts));
   made.append(picture(lora), text);
-  made.addEventListener("click", () => { chosen = lora.name === chosen ? "" : lora.name; update(); });
+  made.addEventListener("click", () => {
+    chosen = lora.name === chosen ? "" : lora.name;
+    $(".lp-range").value = lora.weight;  // at which its maker finds it best
+    said();
+    update();
+  });
   return made;
 }
 
@@ -43,7 +48,9 @@ function word(text) {
 }
 
 function said() {
-  $(".lp-said").textContent = Number($(".lp-range").value);
+  const range = $(".lp-range");
+  $(".lp-said").textContent = Number(range.value);
+  range.style.setProperty("--at", `${(100 * (range.value - range.min)) / (range.max - range.min)}%`);
 }
 
 function matching(loras) {
@@ -68,4 +75,5 @@ $(".lp-search").addEventListener("input", update);
 $(".lp-range").addEventListener("input", said);
 $(".lp-add").addEventListener("click", () => trigger("tag", { name: chosen, weight: Number($(".lp-range").value) }));
 watch("value", update);
+said();
 update();
