@@ -91,7 +91,8 @@ class Family:
     """read: what one text encoder says of token ids. predict: makes a Predict of a U-Net and everything that it is told.
 
     rgb: a row (red, green, blue) for each latent channel, and one more that is added, for previews without a decoder.
-    zero_when_empty: an empty negative prompt is zeros instead of the embedding of no words.
+    zero_when_empty: an empty negative prompt is zeros instead of the embedding of no words. aligned: whose table of Align Your Steps is its own.
+    vae_overflows: in float16, unless the VAE's config says that it does not.
     """
 
     name: str
@@ -99,3 +100,5 @@ class Family:
     predict: Predicting
     rgb: tuple[tuple[float, float, float], ...]
     zero_when_empty: bool = False
+    aligned: str = "sd"
+    vae_overflows: bool = False

@@ -109,8 +109,8 @@ def tokenizer(folder: Path, encoder: CLIPTextModel | CLIPTextModelWithProjection
 
 
 def vae_place(place: Place, family: Family, config: Mapping[str, Any]) -> Place:
-    """SDXL's VAE overflows in float16, and its config says so. Those of the older families say it too, though it is not true of them."""
-    forced = family.name.startswith("sdxl") and config.get("force_upcast", True)
+    """Float32 for a VAE that overflows in float16 and whose config says so. Those of other families say it too, though it is not true of them."""
+    forced = family.vae_overflows and config.get("force_upcast", True)
     return replace(place, dtype=torch.float32) if forced and place.dtype == torch.float16 else place
 
 

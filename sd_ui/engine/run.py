@@ -105,8 +105,8 @@ class Run:
     def plan(self) -> SigmaPlan:
         sampling, loaded = self.request.sampling, self.loaded
         run = start.steps_to_run(sampling.steps, start.strength(self.request))
-        family = "sdxl" if loaded.family.name.startswith("sdxl") else "sd"
-        plan = table.plan(sampling.sampler, sampling.schedule, loaded.scheduler_config, sampling.steps, run, loaded.place.device, family)
+        facts, device, aligned = loaded.scheduler_config, loaded.place.device, loaded.family.aligned
+        plan = table.plan(sampling.sampler, sampling.schedule, facts, sampling.steps, run, device, aligned)
         return replace(plan, guides=lambda: guidance.guide(sampling.guidance, guidance.scale(sampling)))
 
     def predict(self) -> PredictAt:

@@ -1,6 +1,7 @@
 """SDXL and its refiner: two text encoders (one), read before their last layer; the U-Net is also told the text as a whole and sizes in pixels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -50,5 +51,5 @@ def predicting(ids: Ids) -> Callable[..., Predict]:
     return predict
 
 
-SDXL = Family("sdxl", read, predicting(base_ids), RGB, zero_when_empty=True)
-REFINER = Family("sdxl-refiner", read, predicting(refiner_ids), RGB, zero_when_empty=True)
+SDXL = Family("sdxl", read, predicting(base_ids), RGB, zero_when_empty=True, aligned="sdxl", vae_overflows=True)
+REFINER = replace(SDXL, name="sdxl-refiner", predict=predicting(refiner_ids))
