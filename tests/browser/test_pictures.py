@@ -277,7 +277,7 @@ def test_a_chosen_result_is_shown_while_another_is_made(person, painter):
 
 # ---------------------------------------------------------------- PNG info
 def test_png_info_reads_a_picture_and_sends_it_on(person, tmp_path):
-    person.says("remember me, {{value}} ${value} <img src=x onerror=alert(1)>")
+    person.says("remember me, {{value}} <img src=x onerror=alert(1)>")
     person.seed("31")
     person.draws()
     path = tmp_path / "saved.png"
@@ -297,6 +297,23 @@ def test_png_info_reads_a_picture_and_sends_it_on(person, tmp_path):
     person.tab("PNG info")
     person.page.click("#info-to-img2img")
     eventually(lambda: person.page.inner_text("#img2img-init .pi-facts") == "128 × 128")
+
+
+def test_a_pasted_graph_is_read_listed_and_sent_on(person):
+    nodes = {"1": ("EmptyLatentImage", {"width": 192, "height": 128}), "2": ("CLIPTextEncode", {"text": "a <b>fox</b>", "clip": ["9", 1]}),
+             "3": ("KSampler", {"seed": 2**63 + 1, "steps": 9, "cfg": 3, "sampler_name": "euler", "scheduler": "karras", "positive": ["2", 0],
+                                "latent_image": ["1", 0], "model": ["4", 0]}), "4": ("FreeU", {"model": ["5", 0]})}  # fmt: skip
+    graph = {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
+    person.tab("PNG info")
+    person.page.fill("#png-info-pasted textarea", json.dumps(graph))
+    eventually(lambda: person.value("png-info-understood").startswith("ComfyUI, for txt2img\nPrompt: a <b>fox</b>\n"))
+    assert "FreeU" in person.value("png-info-left-over")
+    person.page.click("#info-to-txt2img")
+    eventually(lambda: person.value("field-prompt") == "a <b>fox</b>")
+    eventually(lambda: (person.value("field-seed"), person.value("field-schedule")) == (str(2**63 + 1), "Karras"), "seed and schedule")
+    person.tab("PNG info")
+    person.page.fill("#png-info-pasted textarea", "[1, 2]")
+    eventually(lambda: person.page.is_disabled("#info-to-txt2img"))
 
 
 def test_png_info_says_when_there_is_nothing_to_read(person, photo):

@@ -1,5 +1,6 @@
 """What one choice means for the others: a model brings its best settings, a sampler its schedules, a ratio its sizes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -29,7 +30,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     seeds(services, layout)
     for mode, tab in layout.tab.items():
         tab.select(lambda mode=mode: (mode, gr.Button(interactive=mode in views.MODES)), None, [layout.mode, layout.go], **LAST)
-    shared["sampler"].change(matching, [shared["sampler"], shared["schedule"]], shared["schedule"], **LAST)
+    shared["sampler"].input(matching, [shared["sampler"], shared["schedule"]], shared["schedule"], **LAST)
     layout.about.example(example, None, shared["prompt"], **EACH)
     layout.buttons["colours"].click(None, None, None, js=COLOURS, api_visibility="private")
 
@@ -48,11 +49,10 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
     shared = layout.shared
     best = {name: shared[name] for name in form.best(Defaults())}
 
-    def chosen(model: str, negative_prompt: str) -> Any:
-        card = services.models.cards().get(model)
-        if card is None or card.fault:
-            return gr.skip()
-        return best_of(layout, card, negative_prompt)
+    def chosen(model: str, negative_prompt: str, vae: str) -> Any:
+        cards = services.models.cards()
+        card = cards.get(model)
+        return gr.skip() if card is None or card.fault else best_of(layout, card, cards, negative_prompt, vae)
 
     def told(model: str) -> views.View:
         return views.about(services.models.cards().get(model), folder_of_models(services))
@@ -61,17 +61,20 @@ def models(services: Services, layout: Layout, page: gr.Blocks) -> None:
         services.models.refresh()
         return models_listed(layout, services.models.cards(), model, vae, refiner)
 
-    shared["model"].input(chosen, [shared["model"], shared["negative_prompt"]], list(best.values()), **LAST)
+    said = [shared[name] for name in ("model", "negative_prompt", "vae")]
+    shared["model"].input(chosen, said, list(best.values()), **LAST)
     gr.on([page.load, shared["model"].change], told, shared["model"], layout.about, **LAST)
     listed = [shared[name] for name in ("model", "vae", "refiner")]
     looked = layout.buttons["refresh"].click(refreshed, listed, [*listed, shared["refiner_switch_at"]], **HIDDEN)
     wearing.wire(services, layout, page, looked)
 
 
-def best_of(layout: Layout, card: ModelCard, negative_prompt: str) -> Updates:
-    """A model's own settings for the form."""
+def best_of(layout: Layout, card: ModelCard, cards: Mapping[str, ModelCard], negative_prompt: str, vae: str) -> Updates:
+    """A model's own settings for the form. What a person wrote is theirs, and so is a VAE, unless it came with another model."""
     values = form.best(card.defaults)
-    values["negative_prompt"] = negative_prompt or values["negative_prompt"]  # what a person wrote is theirs
+    values["negative_prompt"] = negative_prompt or values["negative_prompt"]
+    if not card.defaults.vae and vae not in {other.defaults.vae for other in cards.values()}:
+        values["vae"] = vae
     schedule = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values["schedule"])
     return {layout.shared[name]: value for name, value in values.items()} | {layout.shared["schedule"]: schedule}
 
