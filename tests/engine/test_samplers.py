@@ -188,6 +188,19 @@ def clean_at(x, sigma, levels):
     return x - sigma * (seen - clean(seen, near)) / near
 
 
+ALIKE = [name for name, sampler in SAMPLERS.items() if sampler.schedules == EVERY and not sampler.fresh_noise]
+
+
+@pytest.mark.parametrize("schedule", EVERY)
+@pytest.mark.parametrize("facts", MODELS)
+def test_samplers_without_fresh_noise_end_in_the_same_picture(facts, schedule):
+    """Whatever the way down, with steps enough."""
+    if schedule == "Beta" and facts in ("zero SNR", "own betas"):
+        return  # evenly over sigmas up to hundreds, it has no steps left where the picture is decided
+    ends = {name: ours(plan_of(name, schedule, 100, MODELS[facts])) for name in ALIKE}
+    assert len(ends) == 7 and max(far(end, ends["Heun"]) for end in ends.values()) < 0.25
+
+
 # ---------------------------------------------------------------- those that diffusers has as a reference
 def theirs_by(scheduler, noise, sigmas, x):
     """A scheduler's own formulas, fed with the model's answers at the exact sigmas instead of rounded timesteps."""

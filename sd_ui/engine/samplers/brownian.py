@@ -9,18 +9,19 @@ path is still a Brownian path of the same seed.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from torch import Tensor
 
 DIGITS = 6  # sigmas are told apart down to a millionth
+DEEP = 32  # halvings from the whole path to the smallest difference, at most
 POOL = 24  # words of entropy that a node's seed is mixed in
 
 Draw = Callable[[int], Tensor]  # seed -> unit noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Node:
     """What the path adds from `start` to `end`."""
 
@@ -31,7 +32,7 @@ class Node:
     depth: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BrownianPath:
     """From `low` to `high`, in sigma. draw: unit noise of the picture's shape from a seed."""
 
@@ -64,14 +65,21 @@ class BrownianPath:
         if high > right.start:
             yield from self._covering(right, low, high)
 
-    def _halves(self, node: Node) -> tuple[Node, Node]:
-        """A Brownian bridge: what is added halfway, given what is added in all."""
-        middle = round(0.5 * (node.end + node.start), DIGITS)
-        (seed,) = np.random.SeedSequence(self.seed, spawn_key=(node.key, node.depth), pool_size=POOL).generate_state(1)
-        part = 1 / (node.end - node.start)
-        before, after = middle - node.start, node.end - middle
-        added = before * node.added * part + math.sqrt(before * after * part) * self.draw(int(seed))
-        return (
-            Node(node.start, middle, added, 2 * node.key, node.depth + 1),
-            Node(middle, node.end, node.added - added, 2 * node.key + 1, node.depth + 1),
-        )
+    @cached_property
+    def _halves(self) -> Callable[[Node], tuple[Node, Node]]:
+        """The way down to where the last question ended is the way down to where the next one begins: it is remembered."""
+        seed, draw = self.seed, self.draw  # not self, which would keep itself alive
+        return lru_cache(2 * DEEP)(lambda node: halved(node, seed, draw))
+
+
+def halved(node: Node, seed: int, draw: Draw) -> tuple[Node, Node]:
+    """A Brownian bridge: what is added halfway, given what is added in all."""
+    middle = round(0.5 * (node.end + node.start), DIGITS)
+    (own,) = np.random.SeedSequence(seed, spawn_key=(node.key, node.depth), pool_size=POOL).generate_state(1)
+    part = 1 / (node.end - node.start)
+    before, after = middle - node.start, node.end - middle
+    added = before * node.added * part + math.sqrt(before * after * part) * draw(int(own))
+    return (
+        Node(node.start, middle, added, 2 * node.key, node.depth + 1),
+        Node(middle, node.end, node.added - added, 2 * node.key + 1, node.depth + 1),
+    )
