@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     given = parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         settings = server.resolved(vars(given), environ)
-        for folder in settings.missing_folders:
-            print(f"models_dir: {str(folder)!r} is not a folder, so no models come from there", file=sys.stderr)
+        for missing in settings.missing:
+            print(missing, file=sys.stderr)
         command: Callable[[argparse.Namespace, Settings], int] = given.command
         return command(given, settings)
     except (BadRequest, SettingsError) as error:

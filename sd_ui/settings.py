@@ -138,6 +138,7 @@ class Settings:
     device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")
     model_memory_mb: int = setting(0, whole(0, 10_000_000), "Memory that models may fill, in megabytes; 0: a share of what there is.")
+    no_hashing: bool = setting(False, SWITCH, "Hash only models that are loaded, not all of them in the background.")
     format: str = setting("png", one_of(*FORMATS), "Format of saved pictures.")
     preview: str = setting("predicted", one_of(*PREVIEWS), "What the live preview shows.")
     preview_every: int = setting(1, whole(1, 150), "Preview every n-th step.")
@@ -166,9 +167,16 @@ class Settings:
         return dict(login.split(":", 1) for login in self.auth)
 
     @property
-    def missing_folders(self) -> tuple[Path, ...]:
-        """Folders of models that somebody named and that are not there. The usual one need not be."""
-        return tuple(folder for folder in self.models_dir if folder not in Settings.models_dir and not folder.is_dir())
+    def missing(self) -> tuple[str, ...]:
+        """What somebody named and what is not there, in words. The usual folder of models need not be."""
+        models = (folder for folder in self.models_dir if folder not in Settings.models_dir and not folder.is_dir())
+        lists = (folder for folder in self.wildcards_dir if not folder.is_dir())
+        styles = (place for place in self.styles_file if not place.exists())
+        return (
+            *(f"models_dir: {str(folder)!r} is not a folder, so no models come from there" for folder in models),
+            *(f"wildcards_dir: {str(folder)!r} is not a folder, so no lists come from there" for folder in lists),
+            *(f"styles_file: {str(place)!r} is not there, so no styles come from it" for place in styles),
+        )
 
     @property
     def open_to_all(self) -> bool:

@@ -242,6 +242,9 @@ def test_a_folder_of_models_that_is_not_there_is_said(elsewhere, capsys):
     assert run("models") == 0 and not capsys.readouterr().err, "the usual one need not be there"
     assert run("models", "--models-dir", "typo") == 0
     assert capsys.readouterr().err == "models_dir: 'typo' is not a folder, so no models come from there\n"
+    assert run("doctor", "--wildcards-dir", "typo", "--styles-file", "typo.csv") == 0
+    said = capsys.readouterr().err
+    assert "wildcards_dir: 'typo' is not a folder" in said and "styles_file: 'typo.csv' is not there" in said
 
 
 @pytest.mark.parametrize("argv", [[], ["paint"], ["serve", "--prot", "1"], ["generate", "--mode", "video"], ["generate", "--promt", "x"]])
@@ -262,7 +265,7 @@ def test_the_help_of_generate_says_what_is_allowed_and_what_is_usual(capsys):
     with pytest.raises(SystemExit):
         run("generate", "--help")
     said = " ".join(capsys.readouterr().out.split())
-    for words in ("1 to 150. Default: the model's own.", "Allowed: 0 to 1. Default: 0.75.", "Default: Automatic.", "Allowed: -1 for a random"):
+    for words in ("1 to 150. Default: the model's own.", "Allowed: 0 to 1. Default: 0.75.", "Default: Crop and resize.", "Allowed: -1 for a random"):
         assert words in said
 
 

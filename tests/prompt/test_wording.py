@@ -6,6 +6,8 @@ import pytest
 
 from sd_ui.prompt.wildcards import WildcardFiles
 from sd_ui.prompt.wording import Wording
+from sd_ui.services import open_wording
+from sd_ui.settings import Settings
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.request import GenerationRequest, Words
 
@@ -73,3 +75,11 @@ def test_what_cannot_be_is_refused(wording, change, field, why):
 def test_without_any_styles_it_says_so():
     with pytest.raises(BadRequest, match="there are no styles"):
         Wording().worded(replace(BASE, styles=("Oil",)))
+
+
+def test_what_comes_with_the_program_can_be_used():
+    wording = open_wording(Settings())
+    assert {"Photograph", "At night"} <= wording.styles().keys() and {"colour", "season"} <= set(wording.wildcards.names())
+    for name in wording.wildcards.names():
+        request = wording.worded(replace(BASE, prompt=f"__{name}__ {{2$$__{name}__}}", styles=tuple(wording.styles())[:16]))
+        assert all("__" not in said.prompt for said in request.words)
