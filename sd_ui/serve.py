@@ -38,7 +38,8 @@ def serve(settings: Settings) -> int:
     try:
         page = launch(services)
         services.worker.start()  # only now: torch takes seconds, and the page is up already
-        services.hasher.start()
+        if not settings.no_hashing:
+            services.hasher.start()
         for line in greeting(page, settings, password):
             print(line, flush=True)
         while not ended.wait(0.5):  # in small portions: on Windows an endless wait hears no Ctrl+C

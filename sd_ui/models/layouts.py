@@ -1,6 +1,7 @@
 """How other programs lay out their models: which folders hold what is used here, and which are passed over."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PROGRAMS = (  # what a program's own folder is told by -> its folder of models
@@ -9,6 +10,8 @@ PROGRAMS = (  # what a program's own folder is told by -> its folder of models
     (("invokeai.yaml",), "models"),  # InvokeAI
 )
 OF_MODELS = ("stable-diffusion", "checkpoints", "vae", "lora", "loras", "lycoris", "diffusers")  # not part of a model's name
+EXTRA, EXTRA_KINDS, LONGEST = "extra_model_paths.yaml", ("checkpoints", "vae", "loras", "diffusers"), 2**16
+ENTRY = re.compile(r"(\w+):(?:\s+(.*))?")
 BASES = ("any", "sd-1", "sd-2", "sdxl", "sdxl-refiner", "sd-3", "flux")  # InvokeAI: <base>/<kind>/<model>
 KINDS = ("main", "vae", "lora")
 NO_MODELS = frozenset((
@@ -25,8 +28,53 @@ NO_MODELS = frozenset((
 
 
 def of_programs(folders: Sequence[Path]) -> list[Path]:
-    """Where somebody names a whole program, its folder of models: the rest holds other people's Python."""
-    return [next((folder / models for marks, models in PROGRAMS if all((folder / mark).exists() for mark in marks)), folder) for folder in folders]
+    """Where somebody names a whole program, its folders of models: the rest holds other people's Python."""
+    return [place for folder in folders for place in _of_program(folder)]
+
+
+def _of_program(folder: Path) -> list[Path]:
+    models = next((folder / models for marks, models in PROGRAMS if all((folder / mark).exists() for mark in marks)), None)
+    return [folder] if models is None else [models, *elsewhere(folder / EXTRA)]
+
+
+def elsewhere(file: Path) -> list[Path]:
+    """The folders of checkpoints, VAEs and LoRAs that ComfyUI's extra_model_paths.yaml names.
+
+    Of YAML it reads what that file consists of: sections, `base_path`, and a path or lines of paths for each kind.
+    """
+    try:
+        lines = file.read_text("utf-8").splitlines() if file.stat().st_size <= LONGEST else []
+    except (OSError, ValueError):
+        return []
+    found = [base / path for kind, base, path in _entries(lines, file.parent) if kind in EXTRA_KINDS]
+    return list(dict.fromkeys(path for path in found if path.is_dir()))
+
+
+def _entries(lines: Sequence[str], home: Path) -> Iterator[tuple[str, Path, str]]:
+    """Kind, the folder that its path starts from, and the path."""
+    base, kind = home, ""
+    for line in lines:
+        text = line.partition(" #")[0].strip()
+        if not text or text.startswith("#"):
+            continue
+        entry = ENTRY.fullmatch(text)
+        if not line[0].isspace():
+            base, kind = home, ""
+        elif entry is None:
+            yield kind, base, text.strip("\"'")
+        elif entry[1] == "base_path":
+            base = home / _expanded((entry[2] or "").strip("\"'"))
+        else:
+            kind, path = entry[1], (entry[2] or "").strip("\"'|> ")
+            if path:
+                yield kind, base, path
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # the home of somebody who is not known here
+        return Path(path)
 
 
 def named(parts: list[str]) -> list[str]:

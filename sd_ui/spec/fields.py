@@ -44,7 +44,7 @@ FIELDS: dict[str, Field] = {
               "Those in presets/styles are listed.", (), high=16),
         Field("model", "Model", CHOICE, "The checkpoint: text encoder, noise predictor (U-Net) and VAE. "
               "Files and folders in the models folder are listed."),
-        Field("vae", "VAE", CHOICE, "Turns latents into pixels and back. Automatic is the one that comes with the model.", "Automatic"),
+        Field("vae", "VAE", CHOICE, "Turns latents into pixels and back. Automatic is the one that comes with the model."),
         Field("refiner", "Refiner", CHOICE, "A second checkpoint that takes over for the last part of the way: SDXL's refiner, or another one with "
               "the same kind of latents.", NONE),
         Field("refiner_switch_at", "Switch at", NUMBER, "Where the refiner takes over, as a share of the way from noise to picture. 1: never.",
@@ -115,4 +115,4 @@ def of_mode(mode: str) -> list[Field]:
 def default(name: str) -> Any:
     """The default where no model says better."""
     field = FIELDS[name]
-    return field.default if field.default is not None else getattr(Sampling, name, {"width": 512, "height": 512, "clip_skip": 1}.get(name))
+    return field.default if field.default is not None else getattr(Sampling, name, {"width": 512, "height": 512, "clip_skip": 1, "vae": "Automatic"}.get(name))

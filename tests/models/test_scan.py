@@ -10,6 +10,7 @@ import pytest
 from sd_ui.models import folders, header
 from sd_ui.models.beside import Surroundings
 from sd_ui.models.header import Unreadable
+from sd_ui.models.layouts import elsewhere
 from sd_ui.spec.cards import Beside
 from tests.checkpoints import tiny_folder
 from tests.models.library import index, lora, sparse
@@ -187,6 +188,41 @@ def test_the_models_of_other_programs_are_read_in_place(tmp_path, program, whole
     for path in (used, *others):
         lora(tmp_path / path)
     assert list(index(tmp_path if whole else tmp_path / "models").cards()) == ["embedded", "ink"]
+
+
+COMFYUI = """
+# what the program brings as an example
+a111:
+    base_path: {shared}  # another program's
+    checkpoints: models/Stable-diffusion
+    loras: |
+         models/Lora
+         models/LyCORIS
+    controlnet: models/ControlNet
+mine:
+    is_default: true
+    vae: "{vae}"
+    loras: gone
+    checkpoints
+"""
+
+
+def test_folders_that_comfyui_is_told_of_are_read_too(tmp_path):
+    comfy, shared, vae = tmp_path / "comfy ui", tmp_path / "webui", tmp_path / "my vaes"
+    for place in (comfy / "main.py", comfy / "comfy" / "x.py", comfy / "models" / "checkpoints" / "x.txt", vae / "x.txt"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("")
+    for name in ("Lora/ink", "LyCORIS/pen", "ControlNet/no"):
+        lora(shared / "models" / f"{name}.safetensors")
+    lora(vae / "brush.safetensors")
+    (comfy / "extra_model_paths.yaml").write_text(COMFYUI.format(shared=shared, vae=vae))
+    assert list(index(comfy).cards()) == ["embedded", "ink", "pen", "brush"]
+
+
+@pytest.mark.parametrize("text", ["", "\0", ":", "a:\n  b", "  checkpoints: /nowhere", "a:\n base_path: ~who?\n loras: x", "- [" * 1000])
+def test_an_odd_file_of_paths_names_nothing(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    assert elsewhere(tmp_path / "x.yaml") == []
 
 
 def test_a_folder_of_ones_own_keeps_its_name(tmp_path):

@@ -7,11 +7,14 @@ import pytest
 
 from sd_ui.services import open_services
 from sd_ui.settings import Settings
+from sd_ui.spec.cards import Defaults
 from sd_ui.spec.limits import Limits
 from sd_ui.ui import shelf
 from sd_ui.ui.parts import shelving
+from sd_ui.ui.parts.choosing import best_of
 from sd_ui.ui.parts.shelving import Asked
 from tests.models.library import lora
+from tests.ui.cards import EMBEDDED_CARD
 
 
 @pytest.fixture
@@ -96,3 +99,14 @@ def test_a_lora_is_asked_for_by_the_shortest_name_that_means_it_alone(services, 
 @pytest.mark.parametrize(("count", "words"), [(0, ""), (2_100, "2 kB"), (13_000_000, "13 MB"), (2_132_625_612, "2.1 GB")])
 def test_sizes_are_said_as_people_say_them(count, words):
     assert shelf.size(count) == words
+
+
+def test_a_vae_that_came_with_a_model_leaves_with_it_and_one_that_was_chosen_stays():
+    class Named(dict):
+        def __missing__(self, name):
+            return name
+
+    plain, special = EMBEDDED_CARD, replace(EMBEDDED_CARD, name="y", defaults=Defaults(vae="better"))
+    cards, layout = {"x": plain, "y": special}, type("Layout", (), {"shared": Named()})
+    assert best_of(layout, special, cards, "", "mine")["vae"] == "better"
+    assert [best_of(layout, plain, cards, "", vae)["vae"] for vae in ("better", "mine", "Automatic")] == ["Automatic", "mine", "Automatic"]

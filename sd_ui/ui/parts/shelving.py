@@ -59,13 +59,13 @@ def wire(services: Services, layout: Layout) -> None:
         models.refresh()
         return seen(services, Asked.of(event))
 
-    def use(prompt: str, negative_prompt: str, event: gr.EventData) -> Updates:
-        return used(services, layout, str(event.name), prompt, negative_prompt)
+    def use(prompt: str, negative_prompt: str, vae: str, event: gr.EventData) -> Updates:
+        return used(services, layout, str(event.name), prompt, negative_prompt, vae)
 
     for asking, answer in ((library.look, look), (library.keep, keep), (library.star, star), (library.again, again)):
         asking(answer, None, library, **LAST)
     library.word(wearing.worded, shared["prompt"], shared["prompt"], **EACH)
-    library.use(use, [shared["prompt"], shared["negative_prompt"]], [*shared.values(), layout.tabs, layout.mode, layout.go], **EACH)
+    library.use(use, [shared["prompt"], shared["negative_prompt"], shared["vae"]], [*shared.values(), layout.tabs, layout.mode, layout.go], **EACH)
 
 
 def seen(services: Services, asked: Asked, message: views.View | None = None) -> views.View:
@@ -90,7 +90,7 @@ def changed(services: Services, asked: Asked, change: Callable[[], ModelCard], s
     return seen(services, asked, {"kind": "note", "field": "", "text": said} if said else None)
 
 
-def used(services: Services, layout: Layout, name: str, prompt: str, negative_prompt: str) -> Updates:
+def used(services: Services, layout: Layout, name: str, prompt: str, negative_prompt: str, vae: str) -> Updates:
     """The card is chosen in the form: a checkpoint with its settings, a VAE, or a LoRA as a tag in the prompt."""
     cards = services.models.cards()
     card = cards.get(name)
@@ -102,7 +102,7 @@ def used(services: Services, layout: Layout, name: str, prompt: str, negative_pr
         return shown | {layout.shared["prompt"]: f"{prompt.rstrip()} {tag(card, cards.values())}".lstrip()}
     if card.kind == "vae":
         return shown | {layout.shared["vae"]: name}
-    return shown | {layout.shared["model"]: name} | choosing.best_of(layout, card, negative_prompt)
+    return shown | {layout.shared["model"]: name} | choosing.best_of(layout, card, cards, negative_prompt, vae)
 
 
 def tag(card: ModelCard, cards: Any) -> str:
