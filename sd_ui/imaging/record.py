@@ -108,7 +108,7 @@ class Metadata:
 
 
 def read(data: bytes, field: str = "image", limits: Limits = Limits()) -> Metadata:
-    """What a PNG, JPEG or WebP remembers; pixels are not decoded. Raises BadRequest where it is no picture that could be one of ours or theirs."""
+    """What a PNG, JPEG or WebP remembers. Raises BadRequest where it is no picture that could be one of ours or theirs."""
     with files.damage_said(field):
         image = files.opened(data, field, limits)
         found = texts.of(image, data)

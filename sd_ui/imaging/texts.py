@@ -1,23 +1,25 @@
-"""All texts that a picture's file carries, by the names of their places. Pixels are not decoded, and nothing is believed."""
+"""All texts that a picture's file carries, by the names of their places. Nothing of it is believed."""
 
 import re
 from xml.sax.saxutils import unescape
 
 from PIL import Image
 
-from sd_ui.imaging import files, png, xmp
+from sd_ui.imaging import files, png, stealth, xmp
 
 EXIF_IFD, USER_COMMENT, MAKER_NOTE = 0x8769, 0x9286, 0x927C
 PLACES = {0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0131: "Software"}  # of EXIF's first part; ComfyUI uses two for JSON
 XMP_KEY, OURS = "XML:com.adobe.xmp", "sdui"
 ENTITIES = {"&#13;": "\r", "&#xA;": "\n", "&#10;": "\n", "&quot;": '"', "&apos;": "'", "&#34;": '"', "&#39;": "'"}
 XMP_COMMENT = re.compile(r'<exif:UserComment>\s*(?:<rdf:Alt>\s*<rdf:li[^<>]{0,80}>)?([^<>]*)|exif:UserComment="([^"<>]*)"')
+USUAL = ("parameters", "UserComment", "Comment", "prompt", OURS)
 MOST = 4_000_000  # characters that are looked through
 
 
 def of(image: Image.Image, data: bytes) -> dict[str, str]:
     """Of an opened PNG, JPEG, WebP, GIF and so on. "parameters" is A1111's text wherever it stood, "sdui" our own record.
 
+    Pixels are decoded only where a text may be hidden in them: in transparency, and where no other text is.
     Raises what `imaging.files.damage_said` tells of.
     """
     found = {} if image.format == "PNG" and "exif" not in image.info else _exif(image)
@@ -36,6 +38,8 @@ def of(image: Image.Image, data: bytes) -> dict[str, str]:
             packet = image.info.get("xmp", b"")
     if isinstance(packet, bytes):
         found = _xmp(packet, image.format == "PNG") | {place: text for place, text in found.items() if text}
+    if image.mode == "RGBA" and not any(found.get(place) for place in USUAL):
+        found["hidden"] = stealth.hidden(image)
     return {place: text for place, text in found.items() if text}
 
 

@@ -19,6 +19,7 @@ DIFFERENT = {  # by how a key begins: what is missing here, so that the picture 
     "Soft inpainting": "It was inpainted softly; that was not taken over.",
     "Face restoration": "Faces were restored in it; that was not taken over.",
 }
+SAMPLERS_OWN = ("Eta", "Sigma ", "Schedule m", "Schedule rho", "Discard penultimate sigma", "SGM noise multiplier", "NGMS", "Noise Schedule")
 PROGRAMS = {
     "sdui": "SD UI",
     "Fooocus": "Fooocus",
@@ -34,13 +35,14 @@ LORA_WEIGHTS = "Lora weights"  # Fooocus' place for them
 def read(text: str) -> Recipe:
     """A text without parameters is a prompt and nothing else."""
     reading = infotext.values(text)
-    draft = Draft(_program(reading.others, text), text)
+    draft = Draft(_program(reading.others), text)
     draft.values, draft.notes = dict(reading.values), list(reading.notes)
     others = dict(reading.others)
     if draft.values.get("vae") == NONE:  # there it means the model's own
         draft.values["vae"] = AUTOMATIC
     for key, what in HASHES.items():
         draft.hash(what, others.pop(key, ""))
+    draft.hash("refiner", infotext.parse(text).get("Refiner", "").rpartition("[")[2].rstrip("]"))
     _loras(draft, others)
     civitai.hashes(draft, data.parsed(others.pop("Hashes", "")))
     civitai.resources(draft, data.parsed(others.pop("Civitai resources", "")))
@@ -48,11 +50,13 @@ def read(text: str) -> Recipe:
     for begin, words in DIFFERENT.items():
         if any(key.startswith(begin) for key in others):
             draft.note(words)
+    if own := [key for key in others if key.startswith(SAMPLERS_OWN)]:
+        draft.note(f"Settings of the sampler that are not here were changed: {data.shown(', '.join(own))}.")
     draft.rest(others, SILENT)
     return draft.made(reading.mode)
 
 
-def _program(others: dict[str, str], text: str) -> str:
+def _program(others: dict[str, str]) -> str:
     version, app = others.get("Version", ""), others.get("App", "")
     if app or "Civitai resources" in others:
         return data.shown(app) if app else "Civitai"

@@ -9,7 +9,7 @@ from sd_ui.recipes.recipe import Recipe
 
 Read = Callable[[dict[str, Any], dict[str, str]], Recipe | None]
 PROGRAMS: tuple[Read, ...] = (swarmui.read, fooocus.read, invokeai.read, novelai.read, drawthings.read, civitai.read, comfyui.read)
-PLACES = ("parameters", "UserComment", "invokeai_metadata", "sd-metadata", "Comment", "prompt", "workflow", "Dream", "pasted")
+PLACES = ("parameters", "UserComment", "invokeai_metadata", "sd-metadata", "Comment", "prompt", "workflow", "Dream", "hidden", "pasted")
 BEFORE = ("prompt:", "workflow:", "Prompt:", "Workflow:")  # ComfyUI's in EXIF
 SAMPLING = ("steps", "seed")  # what makes a text more than words
 

@@ -122,7 +122,7 @@ class Draft:
 def usual() -> dict[str, Any]:
     """What a recipe means by what it leaves out: settings that do nothing. Those that every recipe has are not among them."""
     said = [row for row in FIELDS.values() if row.modes == MODES and row.default is not None and row.name not in OF_EVERY_RECIPE]
-    return {"clip_skip": 1} | {row.name: list(row.default) if isinstance(row.default, tuple) else row.default for row in said}
+    return {"clip_skip": 1, "vae": AUTOMATIC} | {row.name: list(row.default) if isinstance(row.default, tuple) else row.default for row in said}
 
 
 def understood(recipe: Recipe) -> str:

@@ -1,5 +1,6 @@
 """Each program has its own place in a file; all of them are looked into, in every format."""
 
+import gzip
 import io
 import json
 import struct
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sd_ui.imaging import record
+from sd_ui.imaging import record, stealth
 from sd_ui.recipes.read import read
 from sd_ui.recipes.recipe import Recipe
 
@@ -110,3 +111,41 @@ def _info(text: str) -> PngInfo:
     info = PngInfo()
     info.add_text("parameters", text)
     return info
+
+
+# ---------------------------------------------------------------- hidden in transparency
+def concealed(text: str, packed: bool, size: int = 64, length: int | None = None) -> bytes:
+    """Bit by bit, down the columns."""
+    body = gzip.compress(text.encode()) if packed else text.encode()
+    whole = (b"stealth_pngcomp" if packed else b"stealth_pnginfo") + struct.pack(">I", len(body) * 8 if length is None else length) + body
+    image = Image.new("RGBA", (size, size), (10, 20, 30, 254))
+    for index, bit in enumerate(bit for byte in whole for bit in f"{byte:08b}"):
+        image.putpixel((index // size, index % size), (10, 20, 30, 254 | int(bit)))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+NOVELAI = {"steps": 7, "seed": 3, "scale": 5, "uc": "", "sampler": "k_euler", "prompt": "a {fox}"}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_texts_in_transparency_are_found(packed: bool) -> None:
+    assert found(concealed(INFOTEXT, packed)).values["prompt"] == "a fox"
+    recipe = found(concealed(json.dumps({"Software": "NovelAI", "Source": "V4", "Comment": json.dumps(NOVELAI)}), packed))
+    assert recipe.program == "NovelAI" and recipe.values["prompt"] == "a (fox:1.05)"
+
+
+@pytest.mark.parametrize("length", [0, 2**32 - 1, 64 * 64])
+def test_a_length_that_lies_hides_nothing(length: int) -> None:
+    assert record.read(concealed("x" * 20, False, length=length)).texts == {}
+
+
+def test_a_bomb_in_transparency_is_cut_off() -> None:
+    data = concealed("x" * 40_000_000, True, size=700)
+    assert len(record.read(data).texts["hidden"]) == 4_000_000
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 200), (200, 1)])
+def test_a_picture_too_small_for_a_text_has_none(size: tuple[int, int]) -> None:
+    assert stealth.hidden(Image.new("RGBA", size)) == ""
