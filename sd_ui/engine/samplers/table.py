@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from sd_ui.engine.samplers import consistency, dpm, euler, multistep, sde, sigmas
+from sd_ui.engine.samplers.flow import FLOW, FlowLevels
 from sd_ui.engine.samplers.levels import DistilledLevels, NoiseLevels
 from sd_ui.engine.samplers.method import Method
 from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.samplers.restart import restarted
 from sd_ui.engine.samplers.sigmas import SCHEDULES, Sigmas, Wanted, without_penultimate
+from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.samplers import resolved
 
 
@@ -31,6 +33,7 @@ class Row:
     path: Callable[[Sigmas], Sigmas] | None = None
 
 
+FOLLOWS_FLOW = ("Euler", "Heun")
 ROWS: dict[str, Row] = {
     "DPM++ 2M": Row(multistep.dpmpp_2m),
     "DPM++ SDE": Row(sde.dpmpp_sde),
@@ -60,15 +63,23 @@ ROWS: dict[str, Row] = {
 def plan(name: str, schedule: str, facts: Mapping[str, Any], steps: int, run: int, device: torch.device, family: str = "sd") -> SigmaPlan:
     """The last `run` of `steps` sampling steps, by the names of `spec.samplers`.
 
-    facts: of the model, as `Loaded.scheduler_config` has them. family: "sd" or "sdxl".
+    facts: of the model, as `Loaded.scheduler_config` has them. family: "sd" or "sdxl". Raises BadRequest("sampler") where it cannot go with them.
     """
     row = ROWS[name]
-    levels = NoiseLevels.of(facts)
+    levels = levels_of(name, facts)
     levels = DistilledLevels.thinned(levels) if row.distilled else levels
     whole = planned(row, resolved(name, schedule), Wanted(steps, levels, family))
     rest = whole[min(steps - run, len(whole) - 2) :]
     ends = min(sigma for sigma in whole if sigma > 0), whole[0]
     return SigmaPlan(row.method, levels, row.path(rest) if row.path else rest, ends, row.keeps_variance, device)
+
+
+def levels_of(name: str, facts: Mapping[str, Any]) -> NoiseLevels:
+    if facts.get("prediction_type") != FLOW:
+        return NoiseLevels.of(facts)
+    if name not in FOLLOWS_FLOW:
+        raise BadRequest("sampler", f"{name} is not made for this kind of model (rectified flow), which goes with {' and '.join(FOLLOWS_FLOW)}")
+    return FlowLevels.of(facts)
 
 
 def planned(row: Row, schedule: str, wanted: Wanted) -> Sigmas:

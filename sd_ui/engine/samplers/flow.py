@@ -1,0 +1,52 @@
+"""The noise levels of rectified flow (Liu et al. 2022), for families that were trained so: latents lie on the line from the clean ones to noise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sd_ui.engine.samplers.levels import NoiseLevels
+
+FLOW = "flow_prediction"  # the prediction type: noise less the clean latents
+
+
+@dataclass(frozen=True, eq=False)
+class FlowLevels(NoiseLevels):
+    """sigma: the share of noise, 0 to 1. shift: towards noise, for large pictures (Esser et al. 2024, equation 23).
+
+    Euler and Heun (and what else only follows slopes) are the same here: (x - clean) / sigma is what the model says. Methods that suppose
+    clean + sigma * noise are not: `table.plan` refuses them.
+    """
+
+    shift: float = 1.0
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "FlowLevels":
+        steps, shift = facts["num_train_timesteps"], float(facts.get("shift") or 1.0)
+        return cls(shifted(np.arange(1, steps + 1) / steps, shift), FLOW, shift)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """As diffusers has them: the lowest level is shifted once more."""
+        return self.lowest * len(self), float(len(self))
+
+    def timestep(self, sigma: float) -> float:
+        return sigma * len(self)
+
+    def sigma(self, timestep: float) -> float:
+        return float(shifted(timestep / len(self), self.shift))
+
+    def scaled(self, x: Tensor, sigma: float) -> Tensor:
+        return x
+
+    def noised(self, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        return (1 - sigma) * clean + sigma * noise
+
+    def denoised(self, said: Tensor, x: Tensor, sigma: float) -> Tensor:
+        return x - said * sigma
+
+
+def shifted(sigma: Any, shift: float) -> Any:
+    return shift * sigma / (1 + (shift - 1) * sigma)
