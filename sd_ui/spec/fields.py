@@ -115,4 +115,5 @@ def of_mode(mode: str) -> list[Field]:
 def default(name: str) -> Any:
     """The default where no model says better."""
     field = FIELDS[name]
-    return field.default if field.default is not None else getattr(Sampling, name, {"width": 512, "height": 512, "clip_skip": 1, "vae": "Automatic"}.get(name))
+    usual = {"width": 512, "height": 512, "clip_skip": 1, "vae": "Automatic"}
+    return field.default if field.default is not None else getattr(Sampling, name, usual.get(name))
