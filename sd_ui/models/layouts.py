@@ -14,16 +14,17 @@ EXTRA, EXTRA_KINDS, LONGEST = "extra_model_paths.yaml", ("checkpoints", "vae", "
 ENTRY = re.compile(r"(\w+):(?:\s+(.*))?")
 BASES = ("any", "sd-1", "sd-2", "sdxl", "sdxl-refiner", "sd-3", "flux")  # InvokeAI: <base>/<kind>/<model>
 KINDS = ("main", "vae", "lora")
+KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # newer ones: <key>/<model>
 NO_MODELS = frozenset((
     # AUTOMATIC1111 and Forge
     "embeddings", "hypernetworks", "controlnet", "controlnetpreprocessor", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer", "gfpgan",
     "vae-approx", "deepbooru", "torch_deepdanbooru", "blip", "karlo", "text_encoder", "adetailer", "insightface", "svd", "z123",
     # ComfyUI
     "clip", "clip_vision", "text_encoders", "upscale_models", "latent_upscale_models", "style_models", "vae_approx", "gligen", "photomaker",
-    "ipadapter", "sams", "ultralytics", "animatediff_models", "animatediff_motion_lora", "audio_encoders", "model_patches",
+    "ipadapter", "sams", "ultralytics", "animatediff_models", "animatediff_motion_lora", "audio_encoders", "model_patches", "classifiers",
     # InvokeAI
     "embedding", "ip_adapter", "t2i_adapter", "clip_embed", "t5_encoder", "spandrel_image_to_image", "control_lora", "siglip", "llava_onevision",
-    "flux_redux",
+    "flux_redux", "qwen3_encoder",
 ))  # fmt: skip
 
 
@@ -82,4 +83,6 @@ def named(parts: list[str]) -> list[str]:
     low = [part.casefold() for part in parts[:-1]]
     if len(low) > 1 and low[0] in BASES and low[1] in KINDS:
         return parts[2:]
+    if low and KEY.fullmatch(low[0]):
+        return parts[1:]
     return parts[1:] if low and low[0] in OF_MODELS else parts

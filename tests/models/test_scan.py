@@ -169,6 +169,12 @@ LAYOUTS = {
         "models/clip/x.safetensors",
         "models/gligen/y.safetensors",
     ),
+    "newer InvokeAI": (
+        ("invokeai.yaml",),
+        "models/0b8e8f4c-0000-4a5b-9c1d-2f3e4a5b6c7d/ink.safetensors",
+        "models/controlnet/x.safetensors",
+        "nodes/y.safetensors",
+    ),
     "InvokeAI": (
         ("invokeai.yaml",),
         "models/sdxl/lora/ink.safetensors",
