@@ -62,6 +62,7 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "RNG", noise.source  # a text that does not say so means noise from the GPU
     yield from changed(guidance, Guidance())
     yield "Mask blur", str(source.mask_blur) if isinstance(source, Inpaint) else ""
+    yield "Resize mode", source.resize if source else ""
     yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
     yield "Lora hashes", ", ".join(f"{lora.name.translate(NO_MARKS)}: {lora.sha256[:12]}" for lora in made.loras if lora.sha256)
     yield "Emphasis", request.emphasis if request.emphasis != fields.default("emphasis") else ""
@@ -282,6 +283,7 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Clip skip": _number("clip_skip"),
     "Emphasis": _one_of("emphasis"),
     "Mask blur": _number("mask_blur"),
+    "Resize mode": _one_of("resize"),
     "RNG": lambda value: {"noise_source": CARD} if value == "GPU" else _one_of("noise_source")(value),
     "Variation seed": _number("variation_seed"),
     "Variation seed strength": _number("variation_strength"),

@@ -50,10 +50,18 @@ class Hashes:
         """`of`, where nothing has to be read for it; else ""."""
         return self._whole.get(path, stamp(path)) or ""
 
+    def known_of_tensors(self, path: Path) -> str:
+        """`of_tensors` likewise."""
+        return self._tensors.get(path, stamp(path)) or ""
+
     def work_off(self, path: Path, breath: Breath) -> str:
         """`of`, at leisure. breath: called between two chunks while nobody waits for this file; what it raises ends the work."""
         key = str(path)
         return self._asked(self._whole, path, _of_folder if path.is_dir() else _of_file, lambda: None if key in self._urgent else breath())
+
+    def work_off_tensors(self, path: Path, breath: Breath) -> str:
+        """`of_tensors`, at leisure."""
+        return self._asked(self._tensors, path, _of_tensors, breath)
 
     def _asked(self, kept: Kept[str], path: Path, compute: Compute, breath: Breath) -> str:
         if known := kept.get(path, stamp(path)):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.header import Unreadable
-from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.cards import LORA, ModelCard
 
 LOOK = 2.0  # seconds between two looks at what there is to do
 GENTLEST = 19  # nice
@@ -55,6 +55,8 @@ class Hasher:
             self._began = time.monotonic()
             with suppress(OSError, Unreadable):  # gone, or not to be read: the next round may find it
                 self._models.hashes.work_off(card.path, self._breath)
+                if card.kind == LORA:  # recipes name one by the hash of its tensors
+                    self._models.hashes.work_off_tensors(card.path, self._breath)
 
     def _live(self) -> None:
         be_gentle()

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sd_ui.recipes import data
 
-MOST_NODES = 20_000
+MOST_NODES, MOST_INPUTS = 20_000, 200
 LONGEST_PATH = 400  # nodes from a sampler to where its chain ends
 CONTROL = ("fixed", "randomize", "increment", "decrement")  # what the page does with a seed after a run: a value without a name
 NOISE = ("add_noise", "noise_seed", "")
@@ -114,7 +115,8 @@ def from_prompt(found: dict[str, Any]) -> Graph | None:
 
 
 def _linked(inputs: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
-    return {name: _link(value) if _is_link(value) and str(value[0]) in rows else value for name, value in inputs.items()}
+    some = islice(inputs.items(), MOST_INPUTS)
+    return {name: _link(value) if _is_link(value) and str(value[0]) in rows else value for name, value in some}
 
 
 def _is_link(value: Any) -> bool:
@@ -146,8 +148,8 @@ def _origin(row: Any) -> tuple[int, Link] | None:
 def _node(row: dict[str, Any], links: dict[int, Link]) -> Node:
     kind, said = data.words(row.get("type")), row.get("widgets_values")
     bypassed = row.get("mode") == BYPASSED
-    values = {} if bypassed else dict(said) if isinstance(said, dict) else _named(kind, data.rows(said))
-    inputs = [entry for entry in data.rows(row.get("inputs")) if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+    values = {} if bypassed else dict(islice(said.items(), MOST_INPUTS)) if isinstance(said, dict) else _named(kind, data.rows(said)[:MOST_INPUTS])
+    inputs = [entry for entry in data.rows(row.get("inputs"))[:MOST_INPUTS] if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
     linked = {entry["name"]: links[entry["link"]] for entry in inputs if type(entry.get("link")) is int and entry["link"] in links}
     return Node(str(row["id"]), "" if bypassed else kind, values | linked)
 

@@ -9,6 +9,7 @@ from sd_ui.recipes.comfy_texts import Texts
 from sd_ui.recipes.recipe import Draft, Recipe
 
 PROGRAM = "ComfyUI"
+MOST = 100  # samplers, pictures that are saved and so on, that are looked at
 LATENTS = ("latent_image", "samples", "latent", "pixels", "image", "latents", "optional_latent")
 MODELS = ("model", "unet", "MODEL")
 LOADED = ("ckpt_name", "unet_name", "base_ckpt_name", "model_name", "gguf_name")
@@ -30,10 +31,11 @@ def _is_sampler(node: Node) -> bool:
 
 def _passes(graph: Graph) -> list[Node]:
     """The samplers that one after the other made the picture, the first one first."""
-    samplers = [node for node in graph.nodes.values() if _is_sampler(node)][:100]
+    samplers = [node for node in graph.nodes.values() if _is_sampler(node)][:MOST]
     before = {node.id: _sampler_before(graph, node) for node in samplers}
     later = {earlier.id for earlier in before.values() if earlier}
-    saved = [found.id for node in graph.nodes.values() if node.kind == "SaveImage" and (found := _sampler_before(graph, node))]
+    savers = [node for node in graph.nodes.values() if node.kind == "SaveImage"][:MOST]
+    saved = [found.id for node in savers if (found := _sampler_before(graph, node))]
     last = [node for node in samplers if node.id not in later] or samplers
     last.sort(key=lambda node: node.id not in saved)
     passes = last[:1]
@@ -92,8 +94,8 @@ class _Reading:
     def _vae(self, draft: Draft) -> None:
         """The VAE of the node that decodes what the last sampler made, or of the only loader."""
         loaders = [node for node in self.graph.nodes.values() if node.kind == "VAELoader"]
-        decoders = [node for node in self.graph.nodes.values() if node.kind.startswith("VAEDecode")]
-        wanted = [node for decoder in decoders for node in self.graph.chain(decoder.inputs.get("vae"), "vae") if node in loaders]
+        decoders = [node for node in self.graph.nodes.values() if node.kind.startswith("VAEDecode")][:MOST]
+        wanted = [node for decoder in decoders for node in self.graph.chain(decoder.inputs.get("vae"), "vae") if node.kind == "VAELoader"]
         found = wanted or (loaders if not decoders else [])
         if found:
             draft.model(self.graph.value(found[0], "vae_name"), kind="vae")

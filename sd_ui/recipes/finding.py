@@ -1,6 +1,6 @@
 """Which of the models that there are a recipe means: the one with its hash, else the one with its name."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sd_ui.prompt import networks
@@ -11,7 +11,7 @@ from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NONE
 from sd_ui.spec.samplers import AUTOMATIC
 
-Known = Callable[[ModelCard], str]  # the sha256 of a model's file, "" where nobody has read it yet
+Known = Callable[[ModelCard], Sequence[str]]  # the hashes of a model, as far as somebody has read it: of its file, of its tensors
 KINDS = {"model": "checkpoint", "refiner": "checkpoint", "vae": "vae"}
 SHORTEST = 10  # digits that tell models apart; A1111's oldest hashes, of 8, are of another kind
 
@@ -38,7 +38,7 @@ def found(recipe: Recipe, cards: Mapping[str, ModelCard], known: Known) -> Recip
 def _by_hash(digits: str, kind: str, cards: Iterable[ModelCard], known: Known) -> ModelCard | None:
     if len(digits) < SHORTEST:
         return None
-    return next((card for card in cards if card.kind == kind and known(card).startswith(digits)), None)
+    return next((card for card in cards if card.kind == kind and _has(card, digits, known)), None)
 
 
 def _by_name(name: str, kind: str, cards: Mapping[str, ModelCard]) -> ModelCard | None:
@@ -53,7 +53,11 @@ def _by_name(name: str, kind: str, cards: Mapping[str, ModelCard]) -> ModelCard 
 
 
 def _is_another(digits: str, card: ModelCard, known: Known) -> bool:
-    return len(digits) >= SHORTEST and bool(known(card)) and not known(card).startswith(digits)
+    return len(digits) >= SHORTEST and any(known(card)) and not _has(card, digits, known)
+
+
+def _has(card: ModelCard, digits: str, known: Known) -> bool:
+    return any(sha256.startswith(digits) for sha256 in known(card))
 
 
 def _missing(label: str, name: str, digits: str) -> str:

@@ -48,10 +48,10 @@ def test_the_whole_text_of_a_txt2img_picture() -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        (ImageToImage(A, 0.5), "Model: m, Denoising strength: 0.5, RNG: CPU, Version: sdui"),
-        (Inpaint(A, B, 1.0, RESIZES[0], 9), "Model: m, Denoising strength: 1, RNG: CPU, Mask blur: 9, Version: sdui"),
-        (DepthToImage(A, None, 0.75), "Model: m, Denoising strength: 0.75, RNG: CPU, Depth map: estimated, Version: sdui"),
-        (DepthToImage(A, B, 0.75), "Model: m, Denoising strength: 0.75, RNG: CPU, Depth map: own, Version: sdui"),
+        (ImageToImage(A, 0.5), "Model: m, Denoising strength: 0.5, RNG: CPU, Resize mode: Crop and resize, Version: sdui"),
+        (Inpaint(A, B, 1.0, RESIZES[0], 9), "Model: m, Denoising strength: 1, RNG: CPU, Mask blur: 9, Resize mode: Just resize, Version: sdui"),
+        (DepthToImage(A, None, 0.75), "Model: m, Denoising strength: 0.75, RNG: CPU, Resize mode: Crop and resize, Depth map: estimated, Version: sdui"),
+        (DepthToImage(A, B, 0.75), "Model: m, Denoising strength: 0.75, RNG: CPU, Resize mode: Crop and resize, Depth map: own, Version: sdui"),
     ],
 )
 def test_the_image_modes_say_their_strength(source: object, expected: str) -> None:
@@ -118,9 +118,9 @@ PROMPTS = st.text(LETTERS, max_size=60).filter(survives) | st.lists(
 NAMES = st.text(LETTERS, min_size=1, max_size=20).filter(lambda name: "\r" not in name)
 SOURCES = st.one_of(
     st.none(),
-    st.builds(ImageToImage, st.just(A), st.floats(0, 1)),
-    st.builds(Inpaint, st.just(A), st.just(B), st.floats(0, 1), st.just(RESIZES[1]), st.integers(0, 64)),
-    st.builds(DepthToImage, st.just(A), st.none() | st.just(B), st.floats(0, 1)),
+    st.builds(ImageToImage, st.just(A), st.floats(0, 1), st.sampled_from(RESIZES)),
+    st.builds(Inpaint, st.just(A), st.just(B), st.floats(0, 1), st.sampled_from(RESIZES), st.integers(0, 64)),
+    st.builds(DepthToImage, st.just(A), st.none() | st.just(B), st.floats(0, 1), st.sampled_from(RESIZES)),
 )
 GUIDED = st.builds(
     Guidance,
@@ -184,7 +184,7 @@ def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) 
     if wanted.refiner:
         expected["refiner_switch_at"] = wanted.refiner.switch_at
     if wanted.source:
-        expected["strength"] = wanted.source.strength
+        expected |= {"strength": wanted.source.strength, "resize": wanted.source.resize}
     if isinstance(wanted.source, Inpaint):
         expected["mask_blur"] = wanted.source.mask_blur
     assert (reading.mode, reading.values, reading.notes) == (wanted.mode, expected, ())

@@ -7,7 +7,7 @@ import pytest
 
 from sd_ui.models.hashes import CHUNK, Hashes
 from sd_ui.models.hashing import Hasher, Stopped
-from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.cards import LORA, ModelCard
 from tests.checkpoints import tiny_folder
 
 
@@ -106,6 +106,14 @@ def test_the_background_works_off_what_can_be_used_the_small_ones_first(tmp_path
     assert [bool(hashes.known(card.path)) for card in (*cards, gone)] == [True, True, False, False]
     lines = (tmp_path / "cache" / "hashes.jsonl").read_text()
     assert lines.index("small") < lines.index("large")
+
+
+def test_the_background_finds_the_hash_by_which_recipes_call_a_lora(tmp_path):
+    hashes, path = Hashes(tmp_path / "cache"), tmp_path / "ink.safetensors"
+    path.write_bytes((2).to_bytes(8, "little") + b"{}" + b"numbers")
+    assert hashes.known_of_tensors(path) == ""
+    Hasher(Shelf(hashes, ModelCard("ink", LORA, "sd1", path, "file", 1)), lambda: False).work()
+    assert hashes.known_of_tensors(path) == hashlib.sha256(b"numbers").hexdigest() != hashes.known(path)
 
 
 def test_the_background_rests_while_jobs_run_and_stops_at_once(tmp_path):

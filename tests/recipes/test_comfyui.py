@@ -189,3 +189,13 @@ def test_ten_megabytes_of_graph_are_read() -> None:
     many = {f"m{i}": node("LoraLoader", lora_name="x" * 400, model=[f"m{i + 1}", 0], clip=["1", 1]) for i in range(19_000)}
     recipe = read(GRAPH | many | {"8": sampler(model=["m0", 0])})
     assert recipe.values["steps"] == 24 and recipe.values["prompt"].count("<lora:") <= 400
+
+
+@pytest.mark.parametrize("kind", ["SaveImage", "VAEDecode", "KSampler", "ConditioningCombine"])
+def test_a_graph_of_nothing_but_long_ways_is_read_soon(kind: str) -> None:
+    """Twenty thousand nodes, from each of which it is four hundred to the end: looked at one by one this would take minutes."""
+    inputs = {"images": ["0", 0], "vae": ["0", 0], "latent_image": ["0", 0], "seed": 1, "conditioning_1": ["0", 0]}
+    way = {str(i): node("Thing", images=[str(i + 1), 0], vae=[str(i + 1), 0], latent=[str(i + 1), 0]) for i in range(500)}
+    many = {f"m{i}": node(kind, **inputs, **{f"x{j}": j for j in range(5)}) for i in range(18_000)}
+    recipe = pasted(json.dumps(way | many | {"8": sampler()}))
+    assert recipe and recipe.program == "ComfyUI"

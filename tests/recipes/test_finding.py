@@ -17,11 +17,15 @@ def card(name: str, kind: str = "checkpoint", suffix: str = ".safetensors") -> M
 CARDS = {
     c.name: c for c in (card("plain"), card("sub/Harbour_XL"), card("v1.5"), card("vae/clear", "vae"), card("styles/ink", "lora"), card("clear"))
 }
-HASHES = {"plain": "aa" * 32, "sub/Harbour_XL": "bb" * 32, "styles/ink": "cc" * 32}
+HASHES = {"plain": ["aa" * 32], "sub/Harbour_XL": ["bb" * 32, ""], "styles/ink": ["99" * 32, "cc" * 32]}  # of the file, of the tensors
+
+
+def known(card: ModelCard) -> list[str]:
+    return HASHES.get(card.name, ["", ""])
 
 
 def sought(**changes: object) -> Recipe:
-    return found(Recipe("x", **changes), CARDS, lambda card: HASHES.get(card.name, ""))  # type: ignore[arg-type]
+    return found(Recipe("x", **changes), CARDS, known)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -71,5 +75,5 @@ def test_a_text_of_civitai_comes_to_this_servers_names() -> None:
             'Hashes: {"model":"bbbbbbbbbb","lora:brush":"cccccccccc"}, Version: v1.9.4')  # fmt: skip
     read = pasted(text)
     assert read
-    recipe = found(read, CARDS, lambda card: HASHES.get(card.name, ""))
+    recipe = found(read, CARDS, known)
     assert (recipe.values["model"], recipe.values["prompt"]) == ("sub/Harbour_XL", "a fox <lora:styles/ink:0.8>")

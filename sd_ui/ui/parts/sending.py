@@ -60,8 +60,8 @@ def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str,
 
 def recipe_of(services: Services, found: Metadata) -> Recipe | None:
     """What its texts say, with the names of this server's models; None where they say nothing of how it was made."""
-    recipe = read(found.texts)
-    return recipe and finding.found(recipe, services.models.cards(), lambda card: services.models.hashes.known(card.path))
+    recipe, hashes = read(found.texts), services.models.hashes
+    return recipe and finding.found(recipe, services.models.cards(), lambda card: (hashes.known(card.path), hashes.known_of_tensors(card.path)))
 
 
 def known(services: Services, values: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
