@@ -50,7 +50,10 @@ def test_the_whole_text_of_a_txt2img_picture() -> None:
     [
         (ImageToImage(A, 0.5), "Model: m, Denoising strength: 0.5, RNG: CPU, Resize mode: Crop and resize, Version: sdui"),
         (Inpaint(A, B, 1.0, RESIZES[0], 9), "Model: m, Denoising strength: 1, RNG: CPU, Mask blur: 9, Resize mode: Just resize, Version: sdui"),
-        (DepthToImage(A, None, 0.75), "Model: m, Denoising strength: 0.75, RNG: CPU, Resize mode: Crop and resize, Depth map: estimated, Version: sdui"),
+        (
+            DepthToImage(A, None, 0.75),
+            "Model: m, Denoising strength: 0.75, RNG: CPU, Resize mode: Crop and resize, Depth map: estimated, Version: sdui",
+        ),
         (DepthToImage(A, B, 0.75), "Model: m, Denoising strength: 0.75, RNG: CPU, Resize mode: Crop and resize, Depth map: own, Version: sdui"),
     ],
 )
