@@ -15,7 +15,7 @@ from sd_ui.jobs.queue import Queue
 from sd_ui.jobs.worker import Driver, OpenDriver, Worker
 from sd_ui.models.hashing import Hasher
 from sd_ui.models.index import ModelIndex
-from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.wording import Wording
 from sd_ui.settings import Settings
 from sd_ui.spec.cards import ModelCard

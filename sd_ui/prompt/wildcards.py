@@ -1,4 +1,4 @@
-"""What a template becomes with a seed: wildcards and variants chosen, variables filled in. And the files that wildcards are read from.
+"""What a template becomes with a seed: wildcards and variants chosen, variables filled in.
 
 Written here and not taken from the dynamicprompts library: that one parses with pyparsing, by recursion and without bounds, so that nested
 braces of a stranger end in a RecursionError and lists that name each other in a process without an end; and it brings jinja2.
@@ -6,22 +6,19 @@ braces of a stranger end in a RecursionError and lists that name each other in a
 
 import fnmatch
 import itertools
-import os
 import random
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from sd_ui.prompt import variants
-from sd_ui.prompt.variants import Assign, Fault, Group, Item, Items, Line, Option, Read, Wildcard
+from sd_ui.prompt.variants import Assign, Fault, Group, Item, Items, Line, Option, Read, Template, Wildcard
 from sd_ui.spec.limits import unknown
 
 LONGEST = 32_000  # characters of a resolved prompt, as of any prompt
 MOST_ITEMS = 100_000  # looked at on the way, so that lists that grow each other come to an end
 DEEPEST = 50  # wildcards inside wildcards
-LARGEST = 10_000_000  # bytes of a file
 
 
 class Unresolvable(ValueError):
@@ -42,10 +39,21 @@ def resolved(text: str, seed: int, wildcards: Wildcards, stream: str = "prompt")
 
     A text without anything to choose comes back as it is. Raises Unresolvable.
     """
-    template = _parsed(text)
-    if template.fixed:
-        return text
+    template = parsed(text)
+    return text if template.fixed else chosen(template, seed, wildcards, stream)
+
+
+def chosen(template: Template, seed: int, wildcards: Wildcards, stream: str = "prompt") -> str:
+    """What `resolved` makes of a text, for one that is needed with many seeds."""
     return _Writer(wildcards, random.Random(f"{stream} {seed}")).written(template.items)
+
+
+def parsed(text: str) -> Template:
+    """Raises Unresolvable for what nothing can be chosen from."""
+    template = variants.parse(text)
+    if fatal := next((fault for fault in template.faults if fault.fatal), None):
+        raise Unresolvable(fatal)
+    return template
 
 
 def unknown_names(text: str, wildcards: Wildcards) -> list[Fault]:
@@ -148,7 +156,7 @@ class _Writer:
             case variants.Sequence(items):
                 self.tasks.append(_Task(iter(items)))
             case Line(text):
-                self.tasks.append(_Task(iter(_parsed(text).items)))
+                self.tasks.append(_Task(iter(parsed(text).items)))
             case Group():
                 self._choose(item)
             case Wildcard():
@@ -236,36 +244,3 @@ class _Choice:
 
     def without(self, place: int) -> "_Choice":
         return _Choice(self.options[:place] + self.options[place + 1 :])
-
-
-def _parsed(text: str) -> variants.Template:
-    template = variants.parse(text)
-    if fatal := next((fault for fault in template.faults if fault.fatal), None):
-        raise Unresolvable(fatal)
-    return template
-
-
-# ---------------------------------------------------------------- files
-@dataclass(frozen=True)
-class WildcardFiles:
-    """Text files in folders, a line for each choice. A file's name is its path without .txt; the last folder with a name wins."""
-
-    folders: tuple[Path, ...]
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._paths())
-
-    def lines(self, name: str) -> tuple[str, ...]:
-        """Without empty lines and comments. Raises OSError where a file is there and cannot be read."""
-        with self._paths()[name].open(encoding="utf-8-sig", errors="replace") as file:
-            said = file.read(LARGEST)
-        lines = (line.partition("#")[0].strip() for line in said.splitlines())
-        return tuple(line for line in lines if line)
-
-    def _paths(self) -> dict[str, Path]:
-        found: dict[str, Path] = {}
-        for folder in self.folders:
-            for place, _, files in os.walk(folder):
-                paths = (Path(place) / file for file in files if file.lower().endswith(".txt"))
-                found |= {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-        return dict(sorted(found.items()))

@@ -1,13 +1,14 @@
 """From what a person wrote to what each picture is told: styles joined, wildcards resolved with the picture's own seed, and all of it checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sd_ui.prompt import problems, styles, variants
+from sd_ui.prompt import problems, styles, variants, wildcards
 from sd_ui.prompt.comments import stripped
+from sd_ui.prompt.lists import Lists, WildcardFiles
 from sd_ui.prompt.styles import PLACE, Style
-from sd_ui.prompt.wildcards import LONGEST, Unresolvable, WildcardFiles, resolved
+from sd_ui.prompt.wildcards import LONGEST, Unresolvable
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import unknown
 from sd_ui.spec.request import GenerationRequest, Words
@@ -29,7 +30,9 @@ class Wording:
     def worded(self, request: GenerationRequest) -> GenerationRequest:
         """With the words of each picture, where they are not the prompts as they stand. Raises BadRequest."""
         templates = {name: self._styled(name, getattr(request, name), request.styles) for name in PROMPTS}
-        words = tuple(Words(**{name: self._resolved(name, templates[name], request.seed_of(i)) for name in PROMPTS}) for i in range(request.count))
+        lists = self.wildcards.now() if any("__" in text for text in templates.values()) else Lists({})
+        seeds = [request.seed_of(index) for index in range(request.count)]
+        words = tuple(map(Words, *(resolved(name, templates[name], seeds, lists) for name in PROMPTS)))
         check(request, words)
         changed = any(said != Words(request.prompt, request.negative_prompt) for said in words)
         return replace(request, words=words if changed else ())
@@ -40,15 +43,18 @@ class Wording:
             text = joined(name, text, getattr(named(style, known), name))
         return text
 
-    def _resolved(self, name: str, text: str, seed: int) -> str:
-        if variants.parse(text).fixed:
-            return text
-        try:
-            return resolved(stripped(text), seed, self.wildcards, name)
-        except Unresolvable as error:
-            raise BadRequest(name, str(error)) from None
-        except OSError as error:
-            raise BadRequest(name, f"a wildcard file cannot be read: {error.strerror}") from None
+
+def resolved(name: str, text: str, seeds: Sequence[int], lists: Lists) -> list[str]:
+    """The text for each seed. Comments go where something is chosen, so that they may hold anything."""
+    if variants.parse(text).fixed:
+        return [text] * len(seeds)
+    try:
+        template = wildcards.parsed(stripped(text))
+        return [wildcards.chosen(template, seed, lists, name) for seed in seeds]
+    except Unresolvable as error:
+        raise BadRequest(name, str(error)) from None
+    except OSError as error:
+        raise BadRequest(name, f"a wildcard file cannot be read: {error.strerror}") from None
 
 
 def named(style: str, known: Mapping[str, Style]) -> Style:

@@ -6,7 +6,7 @@ import pytest
 
 from sd_ui.engine.generate import Engine
 from sd_ui.imaging.blobs import Blobs
-from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec.events import Drawn
 from tests.engine.test_generate import BASE, OneModel

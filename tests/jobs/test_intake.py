@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.intake import Intake
-from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import Delivery

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.variants import parse
-from sd_ui.prompt.wildcards import LONGEST, Unresolvable, WildcardFiles, resolved, unknown_names
+from sd_ui.prompt.wildcards import LONGEST, Unresolvable, resolved, unknown_names
 
 
 @dataclass

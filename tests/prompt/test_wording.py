@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.wording import Wording
 from sd_ui.services import open_wording
 from sd_ui.settings import Settings

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sd_ui.models import tokens
-from sd_ui.prompt.wildcards import WildcardFiles
+from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
