@@ -38,9 +38,12 @@ class Wording:
         return replace(request, words=words if changed else ())
 
     def _styled(self, name: str, text: str, asked: tuple[str, ...]) -> str:
-        known = self.styles() if asked else {}
+        """Comments go first: A1111 leaves them, and then one at the end swallows the style behind it."""
+        if not asked:
+            return text
+        known, text = self.styles(), stripped(text)
         for style in asked:
-            text = joined(name, text, getattr(named(style, known), name))
+            text = joined(name, text, stripped(getattr(named(style, known), name)))
         return text
 
 
