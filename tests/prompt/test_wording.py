@@ -57,7 +57,7 @@ def test_comments_are_not_resolved(wording):
 
 def test_a_comment_does_not_swallow_a_style(wording):
     request = wording.worded(replace(BASE, prompt="a cat # mine", styles=("Oil",), count=1))
-    assert request.words[0].prompt.split() == "oil painting of a cat".split() and request.prompt == "a cat # mine"
+    assert request.words[0].prompt.split() == ["oil", "painting", "of", "a", "cat"] and request.prompt == "a cat # mine"
 
 
 @pytest.mark.parametrize(
