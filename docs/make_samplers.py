@@ -15,7 +15,7 @@ from sd_ui.engine.samplers.table import ROWS  # noqa: E402
 from sd_ui.spec.samplers import EVERY, OWN, SAMPLERS, Sampler  # noqa: E402
 
 SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-HEAD = """# Samplers and schedules
+HEAD = """# Samplers, schedules, seeds and guidance
 The tables here are made from the program's own by `python docs/make_samplers.py`; a test compares.
 
 A **sampler** decides how a step removes the predicted noise, a **schedule** how much noise is left after each step. The names are those of
@@ -57,6 +57,22 @@ TAIL = """
 - **DDIM** picks every n-th level, n rounded down: 30 steps become 31. **KL Optimal** ends at the lowest level instead of at 0.
 - **Normal** is ComfyUI's name for Uniform. **Polyexponential** with A1111's exponent of 1 is Exponential.
 - Models that were trained until no signal is left (zero terminal SNR) start from sigma 4519, as in A1111 and ComfyUI.
+
+## Seeds
+- **A picture of A1111.** Its noise comes from a graphics card unless its text says `RNG: CPU`: choose the noise source **NV**, which computes
+  the numbers of an NVIDIA card on any machine; reading its text does so by itself. Up to about 125,000 latent numbers (a square of some 1400
+  pixels) they are a card's own; above, they depend on the card.
+- **Variations**: the first noise goes from the seed's some way towards the variation seed's, on an arc. 0.05 to 0.2 keep the picture's idea.
+- **Resized seeds** put the noise of another size into the middle, so that another format is a similar picture. The noise source
+  **Size-stable** does it for all sizes at once: its numbers belong to places counted from the middle, not to an order.
+- **Eta noise seed delta** concerns the fresh noise of steps, but not that of the SDE samplers, as in A1111.
+
+## Guidance
+- **CFG rescale** (Lin et al. 2023) takes back what a high scale adds in contrast. **Guidance start** is A1111's Skip Early CFG, counted in calls
+  of the model as there; before it, and after **Guidance stop**, the model is asked with the prompt alone, in half the time.
+- **APG** (Sadat et al. 2024) limits the push of guidance and leaves out its part along the prediction, which saturates. It works on clean latents.
+- **CFG-Zero*** (Fan et al. 2025) starts from that multiple of the prediction without the prompt which fits best.
+- At CFG scale 1 none of them has anything to do.
 
 ## From other programs
 Names are read whatever their case, also as `DPM++ 2M Karras`, `k_dpmpp_2m`, `k_lms_ka` or `sgm_uniform`.
