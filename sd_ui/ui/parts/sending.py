@@ -10,6 +10,7 @@ from sd_ui.recipes.read import read
 from sd_ui.recipes.recipe import Recipe
 from sd_ui.services import Services
 from sd_ui.spec.fields import FIELDS, SEED
+from sd_ui.spec.made import Record
 from sd_ui.ui import form, pictures, views
 from sd_ui.ui.components.pictures import result_of
 from sd_ui.ui.layout import Layout
@@ -51,17 +52,31 @@ def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str,
         return recipe.mode, {name: str(value) if FIELDS[name].kind == SEED else value for name, value in values.items()}, (*recipe.notes, *notes)
     made = found.record
     written = form.written(made.request, made.seed, index=made.index)
-    values, notes = known(services, {name: value for name, value in written.items() if not form.is_picture(name)})
+    words = {name: value for name, value in written.items() if not form.is_picture(name)}
+    recipe = named_here(services, Recipe("", made.request.mode, words, hashes=hashes_of(made)))
+    values, notes = known(services, recipe.values)
     given = pictures.inputs(services, mine, made)
     if made.request.source is not None and "init" not in given:
         notes = (*notes, "Its input pictures are not on this server: open them again.")
-    return made.request.mode, values | given, notes
+    return made.request.mode, values | given, (*recipe.notes, *notes)
+
+
+def hashes_of(record: Record) -> dict[str, str]:
+    """Of the models that a record names."""
+    request, made = record.request, record.made
+    hashes = {"model": made.model_hash, "vae": made.vae_hash if request.model.vae else "", "refiner": made.refiner_hash if request.refiner else ""}
+    return {what: sha256 for what, sha256 in hashes.items() if sha256} | {f"lora:{lora.name}": lora.sha256 for lora in made.loras if lora.sha256}
 
 
 def recipe_of(services: Services, found: Metadata) -> Recipe | None:
     """What its texts say, with the names of this server's models; None where they say nothing of how it was made."""
-    recipe, hashes = read(found.texts), services.models.hashes
-    return recipe and finding.found(recipe, services.models.cards(), lambda card: (hashes.known(card.path), hashes.known_of_tensors(card.path)))
+    recipe = read(found.texts)
+    return recipe and named_here(services, recipe)
+
+
+def named_here(services: Services, recipe: Recipe) -> Recipe:
+    hashes = services.models.hashes
+    return finding.found(recipe, services.models.cards(), lambda card: (hashes.known(card.path), hashes.known_of_tensors(card.path)))
 
 
 def known(services: Services, values: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
