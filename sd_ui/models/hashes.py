@@ -13,6 +13,7 @@ from sd_ui.models.stamps import stamp
 CHUNK = 2**20  # bytes between two breaths
 SHORT = 10  # characters of A1111's short hash, which Civitai calls AutoV2
 SHA256 = re.compile(r"[0-9a-f]{64}")
+Wanted = Callable[[], bool]  # whether somebody waits
 Breath = Callable[[], None]
 Compute = Callable[[Path, Breath], str]
 
@@ -28,23 +29,18 @@ class Hashes:
         self._whole = _kept(folder and folder / "hashes.jsonl")
         self._tensors = _kept(folder and folder / "tensor_hashes.jsonl")
         self._locks: dict[str, Lock] = {}
-        self._urgent: set[str] = set()
+        self._waiting: list[str] = []  # a path for each who waits
 
     def of(self, path: Path) -> str:
         """Of a file: its sha256. Of a model's folder: the sha256 of the list of the weights that are loaded and their sha256.
 
         Where it is being worked off in the background, that goes on at full speed, and is waited for.
         """
-        key = str(path)
-        self._urgent.add(key)
-        try:
-            return self._asked(self._whole, path, _of_folder if path.is_dir() else _of_file, _never)
-        finally:
-            self._urgent.discard(key)
+        return self._wanted(self._whole, path, _of_folder if path.is_dir() else _of_file)
 
     def of_tensors(self, path: Path) -> str:
         """The sha256 of a safetensors file's numbers, without its header: what A1111 and kohya's scripts call the hash of a LoRA."""
-        return self._asked(self._tensors, path, _of_tensors, _never)
+        return self._wanted(self._tensors, path, _of_tensors)
 
     def known(self, path: Path) -> str:
         """`of`, where nothing has to be read for it; else ""."""
@@ -54,14 +50,20 @@ class Hashes:
         """`of_tensors` likewise."""
         return self._tensors.get(path, stamp(path)) or ""
 
-    def work_off(self, path: Path, breath: Breath) -> str:
-        """`of`, at leisure. breath: called between two chunks while nobody waits for this file; what it raises ends the work."""
-        key = str(path)
-        return self._asked(self._whole, path, _of_folder if path.is_dir() else _of_file, lambda: None if key in self._urgent else breath())
+    def work_off(self, path: Path, breath: Callable[[Wanted], None]) -> str:
+        """`of`, at leisure. breath: called between two chunks; it must come back at once where somebody waits. What it raises ends the work."""
+        return self._asked(self._whole, path, _of_folder if path.is_dir() else _of_file, lambda: breath(lambda: str(path) in self._waiting))
 
-    def work_off_tensors(self, path: Path, breath: Breath) -> str:
+    def work_off_tensors(self, path: Path, breath: Callable[[Wanted], None]) -> str:
         """`of_tensors`, at leisure."""
-        return self._asked(self._tensors, path, _of_tensors, breath)
+        return self._asked(self._tensors, path, _of_tensors, lambda: breath(lambda: str(path) in self._waiting))
+
+    def _wanted(self, kept: Kept[str], path: Path, compute: Compute) -> str:
+        self._waiting.append(str(path))
+        try:
+            return self._asked(kept, path, compute, _never)
+        finally:
+            self._waiting.remove(str(path))
 
     def _asked(self, kept: Kept[str], path: Path, compute: Compute, breath: Breath) -> str:
         if known := kept.get(path, stamp(path)):

@@ -8,11 +8,12 @@ from contextlib import suppress
 from threading import Event, Thread, get_native_id
 from typing import Protocol
 
-from sd_ui.models.hashes import Hashes
+from sd_ui.models.hashes import Hashes, Wanted
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.cards import LORA, ModelCard
 
 LOOK = 2.0  # seconds between two looks at what there is to do
+NAP = 0.1  # seconds within a rest after which somebody who waits is noticed
 GENTLEST = 19  # nice
 
 
@@ -29,7 +30,7 @@ class Models(Protocol):
 
 
 class Hasher:
-    """busy: whether jobs run; nothing is read while they do. In between, it rests as long as it has worked."""
+    """busy: whether jobs run; nothing is read while they do, but for a file that one of them waits for. It rests as long as it has worked."""
 
     def __init__(self, models: Models, busy: Callable[[], bool]) -> None:
         self._models, self._busy = models, busy
@@ -68,12 +69,13 @@ class Hasher:
                     self.work()
                     done = cards
 
-    def _breath(self) -> None:
-        rest = time.monotonic() - self._began
-        while self._stopping.wait(rest) or self._busy():
-            if self._stopping.is_set():
-                raise Stopped
-            rest = LOOK
+    def _breath(self, wanted: Wanted) -> None:
+        rested = 2 * time.monotonic() - self._began
+        while not wanted() and ((left := rested - time.monotonic()) > 0 or self._busy()):
+            if self._stopping.wait(min(NAP, left) if left > 0 else NAP):
+                break
+        if self._stopping.is_set() and not wanted():
+            raise Stopped
         self._began = time.monotonic()
 
 

@@ -56,7 +56,7 @@ class Person:
 
     def chooses(self, field: str, label: str) -> None:
         self.page.locator(f"#{field} input").first.click()
-        self.page.get_by_role("option", name=label, exact=True).click()
+        self.page.locator(f"#{field}").get_by_role("option", name=label, exact=True).click()
 
     def seed(self, text: str) -> None:
         self.page.fill("#field-seed input, #field-seed textarea", text)

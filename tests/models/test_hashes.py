@@ -1,6 +1,7 @@
 """Hashes name weights: the same bytes, the same name, wherever they lie."""
 
 import hashlib
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -61,28 +62,29 @@ def test_a_cache_that_makes_no_sense_is_not_believed(tmp_path, line):
     assert Hashes(tmp_path / "cache").of(path) == hashlib.sha256(b"one").hexdigest()
 
 
-def test_loading_waits_for_the_hash_that_is_being_made_and_reads_nothing_itself(tmp_path):
-    """The background takes its breath until somebody waits; from then on it does not."""
+@pytest.mark.parametrize(("ask", "skipped", "opens"), [(Hashes.of, 0, 1), (Hashes.of_tensors, 8, 3)])
+def test_loading_waits_for_the_hash_that_is_being_made_at_full_speed(tmp_path, monkeypatch, ask, skipped, opens):
+    """The file itself is read once for it."""
     hashes, path = Hashes(), tmp_path / "a.safetensors"
     path.write_bytes(bytes(5 * CHUNK))
-    reading, wanted, breaths, answers = Event(), Event(), [], []
+    reading, answers, opened = Event(), [], []
 
-    def breath():
-        breaths.append(1)
+    def running():
         reading.set()
-        assert wanted.wait(20)
+        return True  # a job runs all the time, and it is the one that waits
 
-    background = Thread(target=lambda: answers.append(hashes.work_off(path, breath)))
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda me, *args, **kwargs: opened.append(me) or real(me, *args, **kwargs))
+    hasher = Hasher(Shelf(hashes, ModelCard("a", "checkpoint", "sd1", path, "file", 1)), running)
+    background = Thread(target=hasher.work)
     background.start()
     assert reading.wait(20)
-    loading = Thread(target=lambda: answers.append(hashes.of(path)))
+    loading = Thread(target=lambda: answers.append(ask(hashes, path)))
     loading.start()
-    while str(path) not in hashes._urgent:
-        pass
-    wanted.set()
     background.join(20)
     loading.join(20)
-    assert answers == [hashlib.sha256(bytes(5 * CHUNK)).hexdigest()] * 2 and breaths == [1]
+    assert answers == [hashlib.sha256(bytes(5 * CHUNK)[skipped:]).hexdigest()] and hashes.known(path)
+    assert opened.count(path) == opens
 
 
 class Shelf:
