@@ -8,7 +8,7 @@ document.addEventListener("keydown", (event) => {
     if (field && field.matches("input")) { field.blur(); field.focus(); }  // a number that is being typed counts, too
     setTimeout(() => press("generate"), 30);
   }
-  if (event.key === "Escape" && !document.querySelector("dialog[open], [role=listbox]")) press("cancel");
+  if (event.key === "Escape" && !document.querySelector("dialog[open], ul[role=listbox]")) press("cancel");  // a list of choices that is open closes first
 }, true);
 
 (() => {  // light or dark: as the system says, until a person chooses
