@@ -1,11 +1,13 @@
 """Draws what the model in the box makes of its examples, with the app's own engine: python docs/make_samples.py
 
-For the page: presets/models/embedded.webp, a strip of one picture for each example of presets/models/embedded.toml, seed 1 for all.
-For training/README.md: training/samples.png, seeds 1 and 2 for each, with the sentences below.
+For the page: presets/models/embedded.webp, a strip of one picture for each example of presets/models/embedded.toml, seed 2 for all.
+For the LoRAs in the box: a preview beside each, seed 2. For training/README.md: training/samples.png, seeds 2 and 1, with the sentences below them,
+then the same sentences in each of the LoRAs, seed 2.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,12 +30,13 @@ from sd_ui.spec.request import EMBEDDED, GenerationRequest, Sampling  # noqa: E4
 from training.sheets import sheet  # noqa: E402
 
 STRIP, SHEET = ROOT / "presets" / "models" / "embedded.webp", ROOT / "training" / "samples.png"
-SEEDS = (1, 2)
+LORAS = ROOT / "sd_ui" / "embedded_loras"
+SEEDS = (2, 1)
 QUALITY = 88
 
 
 def index() -> ModelIndex:
-    return ModelIndex([], ROOT / "sd_ui" / "embedded", ROOT / "presets" / "models")
+    return ModelIndex([], ROOT / "sd_ui" / "embedded", ROOT / "presets" / "models", LORAS)
 
 
 def request(card: ModelCard, prompt: str, seed: int) -> GenerationRequest:
@@ -42,12 +45,10 @@ def request(card: ModelCard, prompt: str, seed: int) -> GenerationRequest:
     return GenerationRequest(prompt, sampling=sampling, width=best.width, height=best.height, seed=seed)
 
 
-def drawn(models: ModelIndex, seeds: Sequence[int]) -> list[list[Image.Image]]:
-    """By seed, then by example."""
-    card = models.card(EMBEDDED)
+@contextmanager
+def opened(models: ModelIndex) -> Iterator[Engine]:
     with TemporaryDirectory() as inputs:
-        engine = Engine(PipelineManager(models.cards, choose("cpu", "float32"), None), Blobs(Path(inputs)))
-        return [[picture(engine, request(card, prompt, seed)) for prompt in card.examples] for seed in seeds]
+        yield Engine(PipelineManager(models.cards, choose("cpu", "float32"), None), Blobs(Path(inputs)))
 
 
 def picture(engine: Engine, asked: GenerationRequest) -> Image.Image:
@@ -65,12 +66,17 @@ def strip(pictures: Sequence[Image.Image]) -> Image.Image:
 
 def main() -> None:
     models = index()
-    rows = drawn(models, SEEDS)
+    card, loras = models.card(EMBEDDED), [lora.name for lora in models.loras(EMBEDDED)]
+    with opened(models) as engine:
+        rows = [[picture(engine, request(card, prompt, seed)) for prompt in card.examples] for seed in SEEDS]
+        worn = {name: [picture(engine, request(card, f"{prompt} <lora:{name}:1>", SEEDS[0])) for prompt in card.examples] for name in loras}
     strip(rows[0]).save(STRIP, quality=QUALITY, method=6)
-    examples = models.card(EMBEDDED).examples
-    pairs = [(rows[s][i], f"{prompt} (seed {seed})") for i, prompt in enumerate(examples) for s, seed in enumerate(SEEDS)]
-    sheet([image for image, _ in pairs], [caption for _, caption in pairs], columns=6, side=160).save(SHEET, optimize=True)
-    print(f"{STRIP.relative_to(ROOT)} and {SHEET.relative_to(ROOT)}: {len(examples)} examples, seeds {', '.join(map(str, SEEDS))}")
+    for name, pictures in worn.items():
+        pictures[0].save(LORAS / f"{name}.png", optimize=True)
+    pairs = [(rows[s][i], f"{prompt} (seed {seed})") for i, prompt in enumerate(card.examples) for s, seed in enumerate(SEEDS)]
+    pairs += [(image, f"{name}: {prompt}") for name, pictures in worn.items() for image, prompt in zip(pictures, card.examples, strict=True)]
+    sheet([image for image, _ in pairs], [caption for _, caption in pairs], columns=8, side=128).save(SHEET, optimize=True)
+    print(f"{STRIP.relative_to(ROOT)} and {SHEET.relative_to(ROOT)}: {len(card.examples)} examples; LoRAs: {', '.join(loras) or 'none'}")
 
 
 if __name__ == "__main__":

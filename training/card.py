@@ -19,14 +19,17 @@ pictures or texts. Licence: that of the project. Stock diffusers layout, fp16: `
 | scheduler | DPM++ 2M with the noise schedule of the training, as `trained_betas` | |
 
 What it draws, best at {side}x{side}: one or two of {shapes}; {colours}; small or large; {materials}; floors {floors}; {skies}.
-For example: "a large shiny red sphere on a checkered floor, at sunset". CFG scale 3, 15 to 20 steps.
+For example: "a large shiny red sphere on a checkered floor, at sunset". CFG scale 3, 15 to 20 steps. Short prompts such as "a red cube" give a whole
+scene. Data: {scenes} rendered scenes, their captions, exact depth and masks; nothing else.
 
 Limits: it knows no other things, and words that are not in this list say nothing to it. It has seen no photograph, no person and no text.
+Two things close together may exchange colours or melt into one, and fine patterns are soft: a latent cell covers eight pixels.
 How well it does what it is asked stands in `training/README.md`, with the dates of the measurements.
 """
 
 
-def card(parts: Parts) -> str:
+def card(parts: Parts, scenes: int) -> str:
+    """scenes: how many it was trained on."""
     unet = parts.unets["plain"]
     return TEXT.format(
         channels="-".join(str(width) for width in unet.config.block_out_channels),
@@ -38,6 +41,7 @@ def card(parts: Parts) -> str:
         vae=models.millions(parts.vae),
         estimator=models.millions(parts.estimator) if parts.estimator else 0,
         side=parts.side,
+        scenes=f"{scenes:,}",
         shapes=", ".join(SHAPES),
         colours=", ".join(COLOURS),
         materials=", ".join(MATERIALS),

@@ -22,6 +22,7 @@ from training.prompts import some
 from training.recipe import RECIPES
 from training.render import render
 from training.schedules import CANDIDATES, chosen
+from training.styles import STYLES
 from training.train import RUN, make_way
 
 MOST = 30_000_000  # bytes
@@ -41,11 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", choices=RECIPES, default="cpu", help="that the training had (default: %(default)s)")
     parser.add_argument("--run", type=Path, default=RUN, help="where renders and states are kept (default: training/run)")
     parser.add_argument("--to", type=Path, help="the folder that the model replaces (default: release in --run)")
+    parser.add_argument("--loras", type=Path, help="the folder for the LoRAs of the styles that were trained (default: loras in --run)")
     options = parser.parse_args(argv)
     make_way()
-    to = options.to or options.run / "release"
-    write(trained(Course(options.run, RECIPES[options.recipe], 0)), options.run / "tokenizer", to)
+    to, recipe = options.to or options.run / "release", RECIPES[options.recipe]
+    write(trained(Course(options.run, recipe, 0)), options.run / "tokenizer", to, recipe.scenes)
     check(to)
+    for name in write_loras(options.run, options.loras or options.run / "loras"):
+        print(f"LoRA {name}")
     print(f"{to}: {weight(to) / 1e6:.1f} MB, and the four stock pipelines draw with it")
     return 0
 
@@ -62,8 +66,18 @@ def trained(course: Course) -> Parts:
     return assembled(unet, text, tokenizer, course.vae(), course.latents.scale, alphas, estimator)
 
 
-def write(parts: Parts, tokenizer: Path, to: Path) -> None:
-    """Beside its place first: there is a whole model or none, whenever one looks."""
+def write_loras(run: Path, to: Path) -> list[str]:
+    """Those that have been trained, each with its name and what it does. -> their names"""
+    to.mkdir(parents=True, exist_ok=True)
+    names = [name for name in STYLES if (run / name / f"{name}.safetensors").exists()]
+    for name in names:
+        said = {"format": "pt", "modelspec.title": name.capitalize(), "modelspec.description": STYLES[name].about}
+        save_file(load_file(run / name / f"{name}.safetensors"), to / f"{name}.safetensors", said)
+    return names
+
+
+def write(parts: Parts, tokenizer: Path, to: Path, scenes: int) -> None:
+    """Beside its place first: there is a whole model or none, whenever one looks. scenes: how many it was trained on."""
     new, old = to.with_name(f"{to.name}.new"), to.with_name(f"{to.name}.old")
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -75,7 +89,7 @@ def write(parts: Parts, tokenizer: Path, to: Path) -> None:
         save_file({"conv_in.weight": parts.unets[task].conv_in.weight.detach().half().contiguous()}, new / "unet" / name)
     copy.deepcopy(parts.estimator).half().save_pretrained(new / "depth_estimator")
     (new / "depth_estimator" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2) + "\n", encoding="utf-8")
-    (new / "README.md").write_text(card(parts), encoding="utf-8")
+    (new / "README.md").write_text(card(parts, scenes), encoding="utf-8")
     if to.exists():
         os.replace(to, old)
     os.replace(new, to)

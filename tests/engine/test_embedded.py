@@ -22,8 +22,12 @@ PURE = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    index = ModelIndex([], ROOT / "sd_ui" / "embedded", ROOT / "presets" / "models")
+    index = ModelIndex([], ROOT / "sd_ui" / "embedded", ROOT / "presets" / "models", ROOT / "sd_ui" / "embedded_loras")
     return Engine(PipelineManager(index.cards, choose("cpu", "float32"), None), Blobs(tmp_path_factory.mktemp("inputs")))
+
+
+def psnr(a, b):
+    return -10 * np.log10((((np.asarray(a, dtype=float) - np.asarray(b, dtype=float)) / 255) ** 2).mean())
 
 
 def asked(prompt, seed=1, **changes):
@@ -71,6 +75,35 @@ def test_img2img_keeps_more_at_less_strength(engine):
 
     little, much = changed(0.1), changed(0.9)
     assert little < much
+
+
+def test_a_denoising_strength_means_what_it_means_elsewhere(engine):
+    """0.3 is a light change; at 0.75 the prompt prevails."""
+    picture = drawn(engine, asked("a large matte green cube on a white floor, under a cloudy sky"))
+    ref = engine.blobs.put(picture)
+    prompt = "a large matte red cube on a white floor, under a cloudy sky"
+    light, strong = (drawn(engine, asked(prompt, 2, source=ImageToImage(ref, strength))) for strength in (0.3, 0.75))
+    assert psnr(light, picture) >= 20
+    assert share_of("red", strong) > 0.05 > share_of("green", strong)
+
+
+def test_what_is_painted_inside_the_mask_follows_the_prompt(engine):
+    picture = drawn(engine, asked("a large matte green cube on a white floor, under a cloudy sky"))
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (16, 24, 112, 116))
+    source = Inpaint(engine.blobs.put(picture), engine.blobs.put(mask), 1.0)
+    result = drawn(engine, asked("a large matte red sphere on a white floor, under a cloudy sky", 3, source=source))
+    assert share_of("red", result) > 0.05 and share_of("green", result) < 0.02 < share_of("green", picture)
+
+
+def test_a_lora_in_the_box_changes_what_is_drawn_and_nothing_else(engine):
+    plain = asked("a large matte blue cube on a white floor, under a cloudy sky")
+    before = drawn(engine, plain)
+    golden = drawn(engine, replace(plain, prompt=f"{plain.prompt} <lora:midas:1>"))
+    red, _, blue = np.asarray(golden, dtype=float).mean((0, 1))
+    was_red, _, was_blue = np.asarray(before, dtype=float).mean((0, 1))
+    assert share_of("blue", before) > 0.05 > share_of("blue", golden) and red - blue > was_red - was_blue + 10
+    assert drawn(engine, plain).tobytes() == before.tobytes()
 
 
 def test_inpainting_paints_inside_the_mask_alone(engine):

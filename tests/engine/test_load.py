@@ -65,7 +65,7 @@ def test_the_model_in_the_box_is_loaded_as_diffusers_loads_it():
         assert same(getattr(ours, part), getattr(stock, part).float()), part
     text = "a large shiny red sphere on a checkered floor, at sunset"
     assert ours.tokenizer(text).input_ids == stock.tokenizer(text).input_ids
-    assert ours.tokenizer.model_max_length == 40
+    assert ours.tokenizer.model_max_length == 77
     assert ours.depth_estimator is not None and ours.depth_processor is not None
 
 
@@ -194,7 +194,7 @@ def test_a_nine_channel_model_is_its_own_inpainting_model(tmp_path):
 
 def test_without_depth_the_depth_model_says_what_the_plain_one_says():
     ours = load(unchecked(EMBEDDED), None, CPU)
-    latents, text = torch.randn(1, 4, 16, 16), torch.randn(1, 40, 128)
+    latents, text = torch.randn(1, 4, 16, 16), torch.randn(1, 77, 128)
     with torch.inference_mode():
         empty = torch.cat([latents, torch.zeros(1, 1, 16, 16)], 1)
         assert torch.allclose(ours.depth_unet(empty, 500, text)[0], ours.unet(latents, 500, text)[0], atol=1e-4)

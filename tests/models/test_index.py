@@ -45,7 +45,7 @@ def test_the_model_in_the_box_is_always_there_and_says_what_it_can_do():
     assert card.modes == ("txt2img", "img2img", "inpaint", "depth2img")
     assert (card.defaults.width, card.defaults.height, card.defaults.steps, card.defaults.cfg_scale) == (128, 128, 20, 3.0)
     assert card.about and len(card.examples) >= 6
-    assert index().tokens("embedded", card.examples[0]).room == 38
+    assert index().tokens("embedded", card.examples[0]).room == 75
 
 
 def test_every_layout_is_recognised_and_the_input_channels_tell_the_modes(models):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from sd_ui.models.index import ModelIndex
 from training import models, release, text
@@ -15,6 +17,7 @@ from training.models import SHAPES, TASKS
 from training.pipelines import assembled, draw
 from training.prompts import some
 from training.schedules import CANDIDATES
+from training.styles import STYLES
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = [question.prompt for question in some(1, 40)]
@@ -33,7 +36,7 @@ def parts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(parts, tmp_path_factory):
     to = tmp_path_factory.mktemp("model") / "release"
-    release.write(parts, Path(parts.tokenizer.name_or_path), to)
+    release.write(parts, Path(parts.tokenizer.name_or_path), to, scenes=64)
     return to
 
 
@@ -56,7 +59,7 @@ def test_a_release_replaces_another_as_a_whole(parts, folder, tmp_path):
     to = tmp_path / "embedded"
     to.mkdir()
     (to / "old.txt").write_text("old")
-    release.write(parts, Path(parts.tokenizer.name_or_path), to)
+    release.write(parts, Path(parts.tokenizer.name_or_path), to, scenes=64)
     assert not (to / "old.txt").exists() and [path.name for path in tmp_path.iterdir()] == ["embedded"]
     assert release.weight(to) == release.weight(folder)
 
@@ -107,3 +110,12 @@ def test_too_few_questions_are_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--questions", "2"])
     assert "--questions: 2" in capsys.readouterr().err
+
+
+def test_the_loras_that_were_trained_are_released_with_what_they_do(tmp_path):
+    (tmp_path / "run" / "dawn").mkdir(parents=True)
+    save_file({"unet.x.lora_A.weight": torch.ones(2, 3).half()}, tmp_path / "run" / "dawn" / "dawn.safetensors")
+    assert release.write_loras(tmp_path / "run", tmp_path / "loras") == ["dawn"]
+    with safe_open(tmp_path / "loras" / "dawn.safetensors", "pt") as file:
+        assert file.metadata()["modelspec.description"] == STYLES["dawn"].about
+        assert torch.equal(file.get_tensor("unet.x.lora_A.weight"), torch.ones(2, 3).half())
