@@ -12,6 +12,7 @@ from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
 from sd_ui.spec.request import EMBEDDED, GenerationRequest
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
+from sd_ui.ui.components.choice import FieldChoice
 from sd_ui.ui.components.slider import FieldSlider
 
 Widgets = dict[str, Any]  # components; their events, such as .change, exist only at run time
@@ -37,9 +38,9 @@ def text(field: Field, said: dict[str, Any]) -> gr.Textbox:
     return gr.Textbox(**said)
 
 
-def choice(field: Field, said: dict[str, Any]) -> gr.Dropdown:
+def choice(field: Field, said: dict[str, Any]) -> FieldChoice:
     offered: dict[str, Any] = {"choices": list(field.choices), "filterable": len(field.choices) > 8}
-    return gr.Dropdown(**offered | said)
+    return FieldChoice(**offered | said)
 
 
 def several(field: Field, said: dict[str, Any]) -> gr.Dropdown:

@@ -103,7 +103,7 @@ def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:
         go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
     parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "problems": problems}
-    parts |= {"message": Message(elem_id="message"), "about": About(elem_id="about")}
+    parts |= {"message": Message(elem_id="message")}
     parts |= mode_tabs() | {"loras": loras}
     parts["shared"] = shared | settings(services, buttons)
     with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
@@ -139,13 +139,15 @@ def mode_tabs() -> Parts:
         for mode, title in views.MODES.items():
             with gr.Tab(title, id=mode) as tab[mode]:
                 own[mode] = modes.TABS[mode]()
+                if mode == "txt2img":  # the others need the room for their pictures
+                    about = About(elem_id="about")
                 if mode == "depth2img":
                     depth_map = DepthMap(elem_id="depth-map")
         with gr.Tab("PNG info", id="png_info") as tab["png_info"]:
             info = png_info()
         with gr.Tab("Models", id="models") as tab["models"]:
             library = Library(elem_id="library")
-    return {"tabs": tabs, "tab": tab, "own": own, "depth_map": depth_map, "png_info": info, "library": library}
+    return {"tabs": tabs, "tab": tab, "own": own, "about": about, "depth_map": depth_map, "png_info": info, "library": library}
 
 
 def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:

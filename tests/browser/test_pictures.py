@@ -44,7 +44,9 @@ def sent_mask(person) -> np.ndarray:
 
 def stroke(person, *points: tuple[float, float]) -> None:
     """points: shares of the canvas."""
-    box = person.page.locator("#inpaint-init .mc-paint").bounding_box()
+    canvas = person.page.locator("#inpaint-init .mc-paint")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     person.page.mouse.move(*at[0])
     person.page.mouse.down()

@@ -265,10 +265,12 @@ def test_samplers_with_fresh_noise_draw_it_from_the_seed(name):
     drew = draws(name)
     if name == "Restart":
         assert sum(drew) == 1
-    elif name in ("DPM2 a", "DPM++ 2S a", "DPM++ SDE"):
+    elif "SDE" in name or name.startswith("DPM "):  # a Brownian path draws more than it is asked for, and remembers it
+        assert sum(drew) >= 2
+    elif name in ("DPM2 a", "DPM++ 2S a"):
         assert all(drew[1:-1:2])
     else:
-        assert sum(drew) >= 2 if name.startswith("DPM ") else all(drew[:-1])
+        assert all(drew[:-1])
 
 
 @torch.inference_mode()
