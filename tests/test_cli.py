@@ -234,7 +234,9 @@ def test_loras_are_listed_with_the_tag_that_asks_for_them(elsewhere, capsys):
     assert run("models") == 0
     assert "ink  (LoRA, sd1, 0 MB): <lora:ink:1> with words such as ink wash" in capsys.readouterr().out
     assert run("models", "--json") == 0
-    (row,) = [row for row in json.loads(capsys.readouterr().out) if row["kind"] == "lora"]
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out) if row["kind"] == "lora"}
+    assert rows.keys() == {"dawn", "ink"}  # the first one is in the box
+    row = rows["ink"]
     assert (row["method"], row["rank"], row["triggers"], row["fault"]) == ("LoRA", 4, ["ink wash"], "")
 
 
