@@ -22,7 +22,7 @@ TITLE = "<h1 class='brand'><span class='brand-mark' aria-hidden='true'></span>SD
 PAGE = 24  # thumbnails at first, and further ones at a time
 
 SEED_EXTRA = (("variation_seed", "variation_strength"), ("seed_resize_width", "seed_resize_height"), ("noise_source", "eta_seed_delta"))
-ADVANCED = (("guidance", "cfg_rescale"), ("guidance_start", "guidance_stop"), ("apg_threshold", "apg_momentum"), ("apg_parallel",))
+ADVANCED = (("guidance", "cfg_rescale"), ("guidance_start", "guidance_stop"), ("apg_threshold", "apg_momentum"), ("apg_parallel", "emphasis"))
 
 Parts = dict[str, Any]
 
@@ -190,7 +190,6 @@ def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:
         with gr.Row(equal_height=False):
             add("batch_count", min_width=140)
             add("clip_skip", min_width=140)
-            add("emphasis", min_width=140)
         folded("Extra", "seed-extra", SEED_EXTRA, add)
     with gr.Group(elem_classes="settings"):
         folded("Advanced", "guidance-advanced", ADVANCED, add)
