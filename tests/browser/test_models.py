@@ -61,9 +61,9 @@ def opens(person, title):
 def test_a_model_is_found_described_and_used(person):
     opened(person)
     eventually(lambda: person.page.evaluate("() => [...document.querySelectorAll('.lb-tile img')].some((image) => image.naturalWidth > 0)"))
-    assert person.page.inner_text(".lb-count") == "95 models"
+    assert person.page.inner_text(".lb-count") == "96 models"
     person.page.click(".lb-more")
-    eventually(lambda: person.page.locator(".lb-tile").count() == 95)
+    eventually(lambda: person.page.locator(".lb-tile").count() == 96)
     searches(person, "harbour", 1)
     opens(person, "harbour")
     person.picture("models-card")
