@@ -24,7 +24,7 @@ def rows(engine: Engine, rounds: int) -> list[Row]:
         file = written(Path(folder) / "random.safetensors", loaded)
         worn = Worn(file, WornLora(file.stem, 1.0, 1.0))
         found = in_turn(rounds, {"ours": lambda: adapters.dressed(loaded, [worn]), "theirs": lambda: peft(loaded, file)})
-        step = in_turn(rounds, {"ours": stepped(adapters.dressed(loaded, [worn]).unet), "theirs": stepped(peft(loaded, file))})
+        step = in_turn(rounds, {"ours": stepped(adapters.dressed(loaded, [worn]).denoiser), "theirs": stepped(peft(loaded, file))})
     layers = f"a LoRA of rank {RANK} for all attention, U-Net of SD 1.5 size"
     return [
         compared(f"putting on {layers}", found["ours"], found["theirs"]),
@@ -36,7 +36,7 @@ def written(path: Path, loaded: Loaded) -> Path:
     from safetensors.torch import save_file
 
     tensors = {}
-    for name, layer in loaded.unet.named_modules():
+    for name, layer in loaded.denoiser.named_modules():
         if name.endswith(ENDS):
             weight: Any = layer.weight
             tensors[f"unet.{name}.lora_A.weight"] = torch.randn(RANK, *weight.shape[1:]).half() * 0.01
@@ -49,7 +49,7 @@ def peft(loaded: Loaded, file: Path) -> Any:
     """A second U-Net over the same tensors, so that ours stays as it is, with the LoRA beside its layers, as diffusers' pipelines wear them."""
     from safetensors.torch import load_file
 
-    view = adapters.view(loaded.unet, {"conv_in": loaded.unet.conv_in.weight})
+    view = adapters.view(loaded.denoiser, {"conv_in": loaded.denoiser.conv_in.weight})
     view.load_lora_adapter(load_file(file), adapter_name="x", prefix="unet")
     return view.to(loaded.place.device, loaded.place.dtype)
 

@@ -91,8 +91,8 @@ def stock(loaded: Loaded, request: GenerationRequest) -> Callable[[], Any]:
     """The same picture by diffusers' own pipeline over the same weights, sampler and settings."""
     sampling = request.sampling
     pipeline = StableDiffusionPipeline(
-        vae=loaded.vae, text_encoder=loaded.text_encoder, tokenizer=loaded.tokenizer, unet=loaded.unet, safety_checker=None, feature_extractor=None,
-        scheduler=scheduler(sampling, loaded.scheduler_config), requires_safety_checker=False,
+        vae=loaded.vae, text_encoder=loaded.text_encoder, tokenizer=loaded.tokenizer, unet=loaded.denoiser,
+        scheduler=scheduler(sampling, loaded.scheduler_config), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
 

@@ -59,11 +59,11 @@ def read(path: Path) -> Lora:
 def dressed(loaded: Loaded, outfit: Sequence[Worn]) -> Loaded:
     """The model in all of these LoRAs at once. Raises BadRequest("prompt") that names the LoRA, and the layer that it does not match."""
     read_in = [(worn, _checked(loaded, worn)) for worn in outfit]
-    unet, others = loaded.unet, {"depth_unet": loaded.depth_unet, "inpaint_unet": loaded.inpaint_unet}
+    unet, others = loaded.denoiser, {"depth_unet": loaded.depth_unet, "inpaint_unet": loaded.inpaint_unet}
     weights = _weights(unet, UNET, read_in)
     worn = view(unet, weights)
     views: dict[str, Any] = {name: worn if other is unet else other and _sibling(other, unet, weights, read_in) for name, other in others.items()}
-    return replace(loaded, unet=worn, texts=_texts(loaded, read_in), loras=tuple(worn.said for worn in outfit), **views)
+    return replace(loaded, denoiser=worn, texts=_texts(loaded, read_in), loras=tuple(worn.said for worn in outfit), **views)
 
 
 def needs(loaded: Loaded, outfit: Sequence[Worn]) -> int:
@@ -105,7 +105,7 @@ def unusable(worn: Worn, error: Exception) -> BadRequest:
 
 # ---------------------------------------------------------------- the layers of a model
 def _modules(loaded: Loaded) -> Iterator[tuple[str, nn.Module]]:
-    yield UNET, loaded.unet
+    yield UNET, loaded.denoiser
     yield from ((part, text.encoder) for part, text in _named_texts(loaded))
 
 

@@ -26,14 +26,14 @@ def load(card: ModelCard, vae: ModelCard | None, place: Place, hashes: Hashes | 
             vae_card=None,
             **vars(found),
             place=place,
-            attention=attention.apply(found.unet, found.vae, place),
+            attention=attention.apply(found.denoiser, found.vae, place),
             model_hash=hashes.of(card.path),
             vae_hash=hashes.of(card.path / "vae" if card.layout == "folder" else card.path),
         )
     except (BadRequest, Unreadable, SafetensorError, OSError) as error:
         raise BadRequest("model", f"{card.name} cannot be used: {why(error)}") from error
     for view in (loaded.depth_unet, loaded.inpaint_unet):
-        if view not in (None, loaded.unet):
+        if view not in (None, loaded.denoiser):
             attention.apply(view, loaded.vae, place)
     return loaded if vae is None else with_vae(loaded, vae, hashes)
 
@@ -46,7 +46,7 @@ def with_vae(loaded: Loaded, card: ModelCard | None, hashes: Hashes | None = Non
     try:
         read = load_folder.vae if owner.layout == "folder" else load_file.vae
         vae = read(path, loaded.family, loaded.place)
-        name = attention.apply(loaded.unet, vae, loaded.place)
+        name = attention.apply(loaded.denoiser, vae, loaded.place)
         return replace(loaded, vae=vae, vae_card=card, vae_hash=(hashes or Hashes()).of(path), attention=name)
     except (BadRequest, Unreadable, SafetensorError, OSError) as error:
         raise BadRequest("vae", f"{owner.name} cannot be used: {why(error)}") from error

@@ -30,7 +30,7 @@ def model(path: Path, place: Place, said: str = "") -> Parts:
     estimator, processor = midas.of_file(weights, place)
     return Parts(
         family=FAMILIES[known.family],
-        unet=unet,
+        denoiser=unet,
         vae=_vae(known, _under(FIRST_STAGE, weights), place),
         texts=texts,
         scheduler_config=_noise(found, said or (_probed(unet) if known is SD2 else "")),

@@ -21,7 +21,7 @@ def model(path: Path, place: Place, prediction: str = "") -> Parts:
     estimator, processor = depth_parts.of_folder(path, place)
     return Parts(
         family=family,
-        unet=unet,
+        denoiser=unet,
         vae=vae(path / "vae", family, place),
         texts=tuple(_text(path, part, tokenizer, place) for part, tokenizer in folders.texts(path)),
         scheduler_config=trained_noise.facts(folders.config(path / "scheduler" / "scheduler_config.json"), prediction),

@@ -20,7 +20,7 @@ class Parts:
     """What the files of a model hold; the names mean what they mean in Loaded."""
 
     family: Family
-    unet: UNet2DConditionModel
+    denoiser: UNet2DConditionModel
     vae: Vae
     texts: tuple[TextPart, ...]
     scheduler_config: Mapping[str, Any]
@@ -34,16 +34,16 @@ class Parts:
 class Loaded:
     """vae_card: of a VAE that was asked for by name, None where it is the checkpoint's own.
 
-    unet: its config.in_channels is 4, 5 (depth) or 9 (inpainting).
+    denoiser: predicts the noise; its config.in_channels is 4, 5 (depth) or 9 (inpainting).
     scheduler_config: the facts that the model was trained with, and nothing that a sampler chooses: num_train_timesteps, beta_start, beta_end,
     beta_schedule, prediction_type, rescale_betas_zero_snr; trained_betas, which count instead of the others where they are not None.
-    depth_unet, inpaint_unet: take 5 and 9 channels and share every tensor but conv_in's weight with unet (or are unet, where it takes as many).
+    depth_unet, inpaint_unet: take 5 and 9 channels and share every tensor but conv_in's weight with denoiser (or are it, where it takes as many).
     attention: the name of what is really active. model_hash, vae_hash: sha256 of the weights. loras: that these U-Nets and texts wear.
     """
 
     card: ModelCard
     vae_card: ModelCard | None
-    unet: UNet2DConditionModel
+    denoiser: UNet2DConditionModel
     vae: Vae
     texts: tuple[TextPart, ...]
     scheduler_config: Mapping[str, Any]

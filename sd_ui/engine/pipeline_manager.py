@@ -197,7 +197,7 @@ def _stamps(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
 
 def _modules(loaded: Loaded) -> Iterator[nn.Module]:
     texts = (part.encoder for part in loaded.texts)
-    parts = (loaded.unet, loaded.vae, *texts, loaded.depth_unet, loaded.inpaint_unet, loaded.depth_estimator)
+    parts = (loaded.denoiser, loaded.vae, *texts, loaded.depth_unet, loaded.inpaint_unet, loaded.depth_estimator)
     return (part for part in parts if part is not None)
 
 

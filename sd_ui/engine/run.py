@@ -119,7 +119,7 @@ class Run:
         return interval.within(guided, self.answers(interval.bare(self.text), second), sampling.guidance, calls)
 
     def answers(self, text: Timeline, second: Second | None) -> PredictAt:
-        unet = self.scene.unet or self.loaded.unet
+        unet = self.scene.denoiser or self.loaded.denoiser
         scale, size = guidance.scale(self.request.sampling), (self.request.width, self.request.height)
         first = text.predicted(lambda told: self.loaded.family.predict(unet, told, scale, self.scene.channels, size))
         return second.after(first, scale, size) if second else first

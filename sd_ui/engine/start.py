@@ -29,7 +29,7 @@ class Scene:
     channels: Tensor | None = None
     held_mask: Tensor | None = None
     depth: Tensor | None = None
-    unet: UNet2DConditionModel | None = None
+    denoiser: UNet2DConditionModel | None = None
 
 
 def steps_to_run(steps: int, strength: float) -> int:
@@ -77,7 +77,7 @@ def scene_of(request: GenerationRequest, loaded: Loaded, image: Image.Image | No
             assert image is not None
             estimate = depth.estimated(loaded, image) if own_depth is None else own_depth
             channels = depth.plane(estimate, request.width, request.height).to(loaded.place.device)
-            return Scene(image, clean=pixels.encoded(loaded, pixels.tensor(image)), channels=channels, depth=estimate, unet=loaded.depth_unet)
+            return Scene(image, clean=pixels.encoded(loaded, pixels.tensor(image)), channels=channels, depth=estimate, denoiser=loaded.depth_unet)
 
 
 def inpainting(loaded: Loaded, image: Image.Image, mask: Image.Image) -> Scene:
@@ -88,7 +88,7 @@ def inpainting(loaded: Loaded, image: Image.Image, mask: Image.Image) -> Scene:
     clean = pixels.encoded(loaded, rgb)
     if loaded.inpaint_unet is not None:
         masked = pixels.encoded(loaded, rgb * (white < 0.5))
-        return Scene(image, mask, clean, channels=torch.cat([cells, masked], dim=1), unet=loaded.inpaint_unet)
+        return Scene(image, mask, clean, channels=torch.cat([cells, masked], dim=1), denoiser=loaded.inpaint_unet)
     return Scene(image, mask, clean, held_mask=cells)
 
 

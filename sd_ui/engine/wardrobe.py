@@ -47,7 +47,7 @@ class Wardrobe:
         """Those that may have weights of their own."""
         for one in self._kept.values():
             siblings = (one.depth_unet, one.inpaint_unet)
-            yield from (one.unet, *(part.encoder for part in one.texts), *(sibling for sibling in siblings if sibling is not None))
+            yield from (one.denoiser, *(part.encoder for part in one.texts), *(sibling for sibling in siblings if sibling is not None))
 
     def _without(self, key: Outfit) -> dict[Outfit, Loaded]:
         return {other: loaded for other, loaded in self._kept.items() if other != key}

@@ -59,13 +59,13 @@ def predicted(unet, encoder, tokenizer) -> Tensor:
 
 def ours(model, *outfit) -> Tensor:
     dressed = adapters.dressed(model, outfit)
-    return predicted(dressed.unet, dressed.text_encoder, dressed.tokenizer)
+    return predicted(dressed.denoiser, dressed.text_encoder, dressed.tokenizer)
 
 
 def stock(files, weights, fuse=False) -> diffusers.StableDiffusionPipeline:
     """diffusers' pipeline over a model of its own, with peft's layers. weights: for each file one number, or {"unet": ..., "text_encoder": ...}."""
     own = loaded.__wrapped__()
-    parts = {"unet": own.unet, "vae": own.vae, "text_encoder": own.text_encoder, "tokenizer": own.tokenizer}
+    parts = {"unet": own.denoiser, "vae": own.vae, "text_encoder": own.text_encoder, "tokenizer": own.tokenizer}
     scheduler = diffusers.DDIMScheduler(steps_offset=1, clip_sample=False)
     pipe = diffusers.StableDiffusionPipeline(**parts, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     for i, file in enumerate(files):
@@ -86,14 +86,14 @@ def theirs(files, weights, fuse=False) -> Tensor:
 def files(request, model, tmp_path):
     """Two LoRAs for U-Net and text encoder."""
     style = {"peft": peft, "kohya": kohya}[request.param]
-    return [write(tmp_path / f"{i}.safetensors", style(model.unet, model.text_encoder, seed=100 * i)) for i in (1, 2)]
+    return [write(tmp_path / f"{i}.safetensors", style(model.denoiser, model.text_encoder, seed=100 * i)) for i in (1, 2)]
 
 
 # ---------------------------------------------------------------- what peft does
 def test_one_lora_is_what_peft_makes_of_it(model, files):
     found = ours(model, worn(files[0]))
     torch.testing.assert_close(found, theirs(files[:1], [1.0]), atol=TOLERANCE, rtol=TOLERANCE)
-    assert not torch.allclose(found, predicted(model.unet, model.text_encoder, model.tokenizer), atol=1e-2), (
+    assert not torch.allclose(found, predicted(model.denoiser, model.text_encoder, model.tokenizer), atol=1e-2), (
         "a LoRA that changes nothing tests nothing"
     )
 
@@ -126,10 +126,10 @@ def test_a_whole_run_ends_in_the_stock_pipelines_latents(model, files, fuse):
 def test_stable_diffusion_xl_wears_it_in_both_text_encoders(style, tmp_path):
     ours, own = sdxl(), sdxl.__wrapped__()
     first, second = (part.encoder for part in ours.texts)
-    file = write(tmp_path / "xl.safetensors", style(ours.unet, first, seed=5, text_2=second))
+    file = write(tmp_path / "xl.safetensors", style(ours.denoiser, first, seed=5, text_2=second))
     scheduler = KScheduler("DDIM", "Uniform", tuple(ours.scheduler_config.items()), 3, 3)
     parts = {"text_encoder": own.texts[0].encoder, "tokenizer": own.texts[0].tokenizer, "text_encoder_2": own.texts[1].encoder}
-    parts |= {"tokenizer_2": own.texts[1].tokenizer, "unet": own.unet, "vae": own.vae, "scheduler": scheduler, "add_watermarker": False}
+    parts |= {"tokenizer_2": own.texts[1].tokenizer, "unet": own.denoiser, "vae": own.vae, "scheduler": scheduler, "add_watermarker": False}
     pipe = diffusers.StableDiffusionXLPipeline(**parts)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(str(tmp_path), weight_name=file.name, adapter_name="x")
@@ -143,7 +143,7 @@ def test_stable_diffusion_xl_wears_it_in_both_text_encoders(style, tmp_path):
 
 def test_alpha_in_diffusers_metadata_counts(model, tmp_path):
     config = {"r": RANK, "lora_alpha": 5, "alpha_pattern": {"mid_block.attentions.0.proj_in": 7}, "target_modules": ["to_q", "to_k", "proj_in"]}
-    tensors = peft(model.unet, ends=("to_q", "to_k", "proj_in"))
+    tensors = peft(model.denoiser, ends=("to_q", "to_k", "proj_in"))
     said = json.dumps({f"unet.{key}": value for key, value in config.items()})
     file = write(tmp_path / "said.safetensors", tensors, lora_adapter_metadata=said, format="pt")
     torch.testing.assert_close(ours(model, worn(file)), theirs([file], [1.0]), atol=TOLERANCE, rtol=TOLERANCE)
@@ -241,8 +241,8 @@ def test_dora_gives_each_row_or_column_its_length_and_its_direction(kind, side):
 
 
 def test_dora_is_what_peft_makes_of_it(model, tmp_path):
-    tensors = peft(model.unet, ends=("to_q", "to_v"))
-    for name, weight in layers(model.unet, ("to_q", "to_v")):
+    tensors = peft(model.denoiser, ends=("to_q", "to_v"))
+    for name, weight in layers(model.denoiser, ("to_q", "to_v")):
         tensors[f"unet.{name}.lora_magnitude_vector"] = random(len(weight), seed=8).abs() + 0.3
     file = write(tmp_path / "dora.safetensors", tensors)
     torch.testing.assert_close(ours(model, worn(file)), theirs([file], [1.0]), atol=TOLERANCE, rtol=TOLERANCE)
@@ -250,34 +250,35 @@ def test_dora_is_what_peft_makes_of_it(model, tmp_path):
 
 # ---------------------------------------------------------------- no trace
 def test_the_models_own_weights_are_never_touched(model, files):
-    before = fingerprint(model.unet, model.text_encoder)
-    plain = predicted(model.unet, model.text_encoder, model.tokenizer)
+    before = fingerprint(model.denoiser, model.text_encoder)
+    plain = predicted(model.denoiser, model.text_encoder, model.tokenizer)
     dressed = adapters.dressed(model, [worn(files[0]), worn(files[1], 2.0)])
-    assert fingerprint(dressed.unet, dressed.text_encoder) != before == fingerprint(model.unet, model.text_encoder)
-    assert torch.equal(predicted(model.unet, model.text_encoder, model.tokenizer), plain)
+    assert fingerprint(dressed.denoiser, dressed.text_encoder) != before == fingerprint(model.denoiser, model.text_encoder)
+    assert torch.equal(predicted(model.denoiser, model.text_encoder, model.tokenizer), plain)
 
 
 def test_two_outfits_of_one_model_know_nothing_of_each_other(model, files):
     alone = [ours(model, worn(file)) for file in files]
     first, second = (adapters.dressed(model, [worn(file)]) for file in files)
     for one, expected in ((first, alone[0]), (second, alone[1]), (first, alone[0])):
-        assert torch.equal(predicted(one.unet, one.text_encoder, one.tokenizer), expected)
+        assert torch.equal(predicted(one.denoiser, one.text_encoder, one.tokenizer), expected)
 
 
 def test_a_layer_that_is_not_changed_is_the_same_memory(model, tmp_path):
-    file = write(tmp_path / "q.safetensors", peft(model.unet, ends=("to_q",)))
+    file = write(tmp_path / "q.safetensors", peft(model.denoiser, ends=("to_q",)))
     dressed = adapters.dressed(model, [worn(file)])
-    shared = [name for name, weight in dressed.unet.named_parameters() if weight.data_ptr() == model.unet.get_parameter(name).data_ptr()]
-    assert {name for name, _ in model.unet.named_parameters()} - set(shared) == {f"{name}.weight" for name, _ in layers(model.unet, ("to_q",))}
+    own = dict(model.denoiser.named_parameters())
+    shared = {name for name, weight in dressed.denoiser.named_parameters() if weight.data_ptr() == own[name].data_ptr()}
+    assert set(own) - shared == {f"{name}.weight" for name, _ in layers(model.denoiser, ("to_q",))}
     assert dressed.texts is model.texts, "nobody encodes a text anew for a LoRA that leaves the text encoder alone"
-    changed = sum(weight.nbytes for _, weight in layers(model.unet, ("to_q",)))
+    changed = sum(weight.nbytes for _, weight in layers(model.denoiser, ("to_q",)))
     assert adapters.needs(model, [worn(file)]) == changed
     assert adapters.needs(model, [worn(file, unet=0.0)]) == 0
 
 
 def test_weight_zero_is_the_model_itself(model, files):
     dressed = adapters.dressed(model, [worn(files[0], 0.0, 0.0)])
-    assert dressed.unet is model.unet and dressed.texts is model.texts
+    assert dressed.denoiser is model.denoiser and dressed.texts is model.texts
 
 
 def test_a_remembered_text_belongs_to_the_encoder_that_wore_the_lora(model, files):
@@ -290,27 +291,28 @@ def test_a_remembered_text_belongs_to_the_encoder_that_wore_the_lora(model, file
 
 def test_views_for_depth_and_masks_wear_it_too(model, files, tmp_path):
     """They share all tensors but their own first convolution, of which a LoRA changes the part that it knows."""
-    file = write(tmp_path / "all.safetensors", kohya(model.unet, ends=CONVOLUTIONS))
-    view = diffusers.UNet2DConditionModel.from_config({**model.unet.config, "in_channels": 5})
-    wider = torch.cat([model.unet.conv_in.weight, torch.ones(32, 1, 3, 3)], 1)
-    view.load_state_dict({**model.unet.state_dict(), "conv_in.weight": wider}, assign=True)
-    dressed = adapters.dressed(replace(model, depth_unet=view.eval(), inpaint_unet=model.unet), [worn(file)])
-    assert dressed.inpaint_unet is dressed.unet
-    own, first = dressed.depth_unet.conv_in.weight, dressed.unet.conv_in.weight
-    assert torch.equal(own[:, :4], first) and torch.equal(own[:, 4:], torch.ones(32, 1, 3, 3)) and not torch.equal(first, model.unet.conv_in.weight)
-    for name, weight in dressed.unet.named_parameters():
+    file = write(tmp_path / "all.safetensors", kohya(model.denoiser, ends=CONVOLUTIONS))
+    view = diffusers.UNet2DConditionModel.from_config({**model.denoiser.config, "in_channels": 5})
+    wider = torch.cat([model.denoiser.conv_in.weight, torch.ones(32, 1, 3, 3)], 1)
+    view.load_state_dict({**model.denoiser.state_dict(), "conv_in.weight": wider}, assign=True)
+    dressed = adapters.dressed(replace(model, depth_unet=view.eval(), inpaint_unet=model.denoiser), [worn(file)])
+    assert dressed.inpaint_unet is dressed.denoiser
+    own, first = dressed.depth_unet.conv_in.weight, dressed.denoiser.conv_in.weight
+    assert torch.equal(own[:, :4], first) and torch.equal(own[:, 4:], torch.ones(32, 1, 3, 3))
+    assert not torch.equal(first, model.denoiser.conv_in.weight)
+    for name, weight in dressed.denoiser.named_parameters():
         assert name == "conv_in.weight" or dressed.depth_unet.get_parameter(name).data_ptr() == weight.data_ptr()
 
 
 def test_a_model_in_half_precision_gets_the_rounded_sum(model, files):
-    half = replace(model, unet=diffusers.UNet2DConditionModel.from_config(model.unet.config).half())
-    half.unet.load_state_dict({name: tensor.half() for name, tensor in model.unet.state_dict().items()})
+    half = replace(model, denoiser=diffusers.UNet2DConditionModel.from_config(model.denoiser.config).half())
+    half.denoiser.load_state_dict({name: tensor.half() for name, tensor in model.denoiser.state_dict().items()})
     dressed = adapters.dressed(half, [worn(files[0], text=0.0)])
     name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
     lora = adapters.read(files[0])
     roles = lora.tensors[Layer("unet", name.replace(".", "_"))]
-    weight = half.unet.get_parameter(f"{name}.weight")
-    assert torch.equal(dressed.unet.get_parameter(f"{name}.weight"), (weight.float() + deltas.delta(roles, weight, 1.0)).half())
+    weight = half.denoiser.get_parameter(f"{name}.weight")
+    assert torch.equal(dressed.denoiser.get_parameter(f"{name}.weight"), (weight.float() + deltas.delta(roles, weight, 1.0)).half())
 
 
 @pytest.mark.parametrize("published", [families.sd2_original, families.sdxl_original, families.refiner_original])
@@ -323,7 +325,7 @@ def test_the_layers_that_headers_tell_are_those_in_memory(published, tmp_path):
 
 # ---------------------------------------------------------------- what cannot be worn
 def test_a_lora_for_another_model_is_refused_by_name_and_layer(model, tmp_path):
-    file = write(tmp_path / "other.safetensors", kohya(loaded(9).unet, ends=("conv_in",)))
+    file = write(tmp_path / "other.safetensors", kohya(loaded(9).denoiser, ends=("conv_in",)))
     with pytest.raises(BadRequest, match=r"the LoRA x does not go with tiny: it was made for a conv_in of 32x81, the model's is 32x36"):
         adapters.dressed(model, [worn(file)])
 

@@ -145,7 +145,7 @@ def told_to(prompt, steps=6, sampler="Euler", negative=""):
         *_, row = kwargs["encoder_hidden_states"]
         seen.append(next(name for name, tokens in alone.items() if torch.equal(tokens[0], row)))
 
-    hook = model.unet.register_forward_pre_hook(look, with_kwargs=True)
+    hook = model.denoiser.register_forward_pre_hook(look, with_kwargs=True)
     try:
         latents_of(run_of(model, request))
     finally:
@@ -219,7 +219,7 @@ def predictions(prompt, negative="house", scale=4.0):
     model = loaded()
     words = text.TextEncoder().encode(model, prompt, negative, 1, scale)
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    return sd.predict(model.unet, words.at(0), scale)(x, torch.tensor(500))
+    return sd.predict(model.denoiser, words.at(0), scale)(x, torch.tensor(500))
 
 
 @torch.inference_mode()

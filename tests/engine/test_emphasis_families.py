@@ -67,5 +67,5 @@ def test_a_composed_prompt_tells_sdxl_every_text_as_a_whole():
     alone = [text.embedding(model, prompt, 1).pooled for prompt in ("photo", "cat", " dog", " red house")]
     assert torch.equal(call.pooled, torch.cat(alone))
     assert len(sdxl.base_ids((64, 64), call)) == 4 and [row[-1] for row in sdxl.refiner_ids((64, 64), call)] == [2.5, 6.0, 6.0, 6.0]
-    said = model.family.predict(model.unet, told, 4.0, None, (64, 64))(torch.randn(1, 4, 8, 8), torch.tensor(500))
+    said = model.family.predict(model.denoiser, told, 4.0, None, (64, 64))(torch.randn(1, 4, 8, 8), torch.tensor(500))
     assert said.guided.isfinite().all() and said.guided.shape == (1, 4, 8, 8)

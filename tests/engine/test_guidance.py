@@ -108,7 +108,7 @@ def test_without_guidance_none_of_them_changes_anything(said):
 
 def rows_asked(request):
     model, seen = loaded(), []
-    hook = model.unet.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    hook = model.denoiser.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     try:
         latents_of(run_of(model, request))
     finally:

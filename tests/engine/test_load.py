@@ -53,7 +53,7 @@ def test_a_folder_is_loaded_as_diffusers_loads_it(tmp_path, kind):
     ours, stock = loaded(path), StableDiffusionPipeline.from_pretrained(path)
     for part in ("unet", "vae", "text_encoder"):
         assert same(getattr(ours, part), getattr(stock, part)), part
-    assert dict(ours.unet.config) == {name: value for name, value in stock.unet.config.items() if not name.startswith("_")}
+    assert dict(ours.denoiser.config) == {name: value for name, value in stock.unet.config.items() if not name.startswith("_")}
     assert ours.tokenizer("a photo of the cat").input_ids == stock.tokenizer("a photo of the cat").input_ids
     assert ours.scheduler_config == {name: stock.scheduler.config[name] for name in ours.scheduler_config}
     assert ours.scheduler_config["prediction_type"] == "v_prediction"
@@ -79,7 +79,7 @@ def test_a_loaded_model_computes_what_diffusers_computes(tmp_path):
         text = ours.text_encoder(ids)[0]
         assert torch.equal(text, stock.text_encoder(ids)[0])
         latents = torch.randn(1, 4, 8, 8)
-        assert torch.equal(ours.unet(latents, 5, text)[0], stock.unet(latents, 5, text)[0])
+        assert torch.equal(ours.denoiser(latents, 5, text)[0], stock.unet(latents, 5, text)[0])
         assert torch.equal(ours.vae.decode(latents)[0], stock.vae.decode(latents)[0])
 
 
@@ -92,9 +92,9 @@ def test_a_single_file_has_the_1130_published_names_and_every_tensor_arrives(tmp
                  "cond_stage_model.transformer.text_model.encoder.layers.11.mlp.fc2.weight"):  # fmt: skip
         assert name in saved
     ours = loaded(path)
-    again = original_tensors(ours.unet, ours.vae, ours.text_encoder)
+    again = original_tensors(ours.denoiser, ours.vae, ours.text_encoder)
     assert again.keys() == saved.keys() and all(torch.equal(again[name], saved[name]) for name in saved)
-    assert ours.unet.config.in_channels == in_channels and ours.depth_unet is None
+    assert ours.denoiser.config.in_channels == in_channels and ours.depth_unet is None
 
 
 def test_a_single_file_is_loaded_as_diffusers_loads_it(tmp_path):
@@ -106,7 +106,7 @@ def test_a_single_file_is_loaded_as_diffusers_loads_it(tmp_path):
     for part in ("unet", "vae", "text_encoder"):
         assert same(getattr(ours, part), getattr(stock, part)), part
     for name in ("down_block_types", "attention_head_dim", "cross_attention_dim", "layers_per_block", "norm_num_groups"):
-        assert ours.unet.config[name] == stock.unet.config[name]
+        assert ours.denoiser.config[name] == stock.unet.config[name]
 
 
 def bundled_configs_with_tiny_widths(folder: Path) -> Path:
@@ -133,7 +133,7 @@ def test_what_training_left_in_a_file_does_no_harm(tmp_path):
     extra["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
     save_file(tensors | extra, path)
     ours = loaded(path)
-    assert torch.equal(ours.unet.conv_in.weight, tensors["model.diffusion_model.input_blocks.0.0.weight"])
+    assert torch.equal(ours.denoiser.conv_in.weight, tensors["model.diffusion_model.input_blocks.0.0.weight"])
 
 
 def test_the_oldest_spelling_of_the_text_encoder_is_understood(tmp_path):
@@ -154,8 +154,8 @@ def test_half_precision_files_become_what_the_place_computes_in(tmp_path):
     path = tiny_single_file(tmp_path / "model.safetensors", half=True)
     for place in (CPU, choose("cpu", "bf16")):
         ours = load(card(path), None, place)
-        assert {p.dtype for part in (ours.unet, ours.vae, ours.text_encoder) for p in part.parameters()} == {place.dtype}
-        assert not any(p.requires_grad for p in ours.unet.parameters()) and not ours.unet.training
+        assert {p.dtype for part in (ours.denoiser, ours.vae, ours.text_encoder) for p in part.parameters()} == {place.dtype}
+        assert not any(p.requires_grad for p in ours.denoiser.parameters()) and not ours.denoiser.training
 
 
 @pytest.mark.parametrize("pad", ["!", {"content": "!", "lstrip": False}])
@@ -171,8 +171,8 @@ def test_a_model_may_pad_with_a_token_of_its_own(tmp_path, pad):
 def test_the_depth_model_shares_every_tensor_but_the_first_convolution(tmp_path):
     for path in (EMBEDDED, tiny_folder(tmp_path / "model", depth=True)):
         ours = load(unchecked(path), None, CPU)
-        assert ours.depth_unet.config.in_channels == 5 and ours.unet.config.in_channels == 4
-        plain, deep = ours.unet.state_dict(), ours.depth_unet.state_dict()
+        assert ours.depth_unet.config.in_channels == 5 and ours.denoiser.config.in_channels == 4
+        plain, deep = ours.denoiser.state_dict(), ours.depth_unet.state_dict()
         assert {name for name in plain if plain[name].data_ptr() != deep[name].data_ptr()} == {"conv_in.weight"}
         saved = load_file(path / "unet" / "conv_in_depth.safetensors")["conv_in.weight"]
         assert torch.equal(deep["conv_in.weight"], saved.float())
@@ -181,15 +181,15 @@ def test_the_depth_model_shares_every_tensor_but_the_first_convolution(tmp_path)
 def test_the_inpainting_model_shares_every_tensor_but_the_first_convolution(tmp_path):
     path = tiny_folder(tmp_path / "model", depth=True)
     ours = loaded(path)
-    assert ours.inpaint_unet.config.in_channels == 9 and ours.unet.config.in_channels == 4
-    plain, masked = ours.unet.state_dict(), ours.inpaint_unet.state_dict()
+    assert ours.inpaint_unet.config.in_channels == 9 and ours.denoiser.config.in_channels == 4
+    plain, masked = ours.denoiser.state_dict(), ours.inpaint_unet.state_dict()
     assert {name for name in plain if plain[name].data_ptr() != masked[name].data_ptr()} == {"conv_in.weight"}
     assert torch.equal(masked["conv_in.weight"], load_file(path / "unet" / "conv_in_inpaint.safetensors")["conv_in.weight"].float())
 
 
 def test_a_nine_channel_model_is_its_own_inpainting_model(tmp_path):
     ours = loaded(tiny_folder(tmp_path / "model", 9))
-    assert ours.inpaint_unet is ours.unet and ours.depth_unet is None
+    assert ours.inpaint_unet is ours.denoiser and ours.depth_unet is None
 
 
 def test_without_depth_the_depth_model_says_what_the_plain_one_says():
@@ -197,12 +197,12 @@ def test_without_depth_the_depth_model_says_what_the_plain_one_says():
     latents, text = torch.randn(1, 4, 16, 16), torch.randn(1, 77, 128)
     with torch.inference_mode():
         empty = torch.cat([latents, torch.zeros(1, 1, 16, 16)], 1)
-        assert torch.allclose(ours.depth_unet(empty, 500, text)[0], ours.unet(latents, 500, text)[0], atol=1e-4)
+        assert torch.allclose(ours.depth_unet(empty, 500, text)[0], ours.denoiser(latents, 500, text)[0], atol=1e-4)
 
 
 def test_a_five_channel_model_is_its_own_depth_model_and_brings_its_estimator(tmp_path):
     ours = loaded(tiny_folder(tmp_path / "model", 5, depth=True))
-    assert ours.depth_unet is ours.unet
+    assert ours.depth_unet is ours.denoiser
     pixels = ours.depth_processor(images=torch.zeros(3, 64, 64, dtype=torch.uint8), return_tensors="pt").pixel_values
     assert ours.depth_estimator(pixels).predicted_depth.shape == (1, 64, 64)
 
@@ -247,7 +247,7 @@ def test_another_vae_takes_the_place_of_the_models_own(tmp_path, prefix):
     assert other.vae_hash == Hashes().of(vae.path) != own.vae_hash and other.model_hash == own.model_hash
     saved = load_file(vae.path)[prefix + "decoder.mid.attn_1.q.weight"]
     assert torch.equal(other.vae.decoder.mid_block.attentions[0].to_q.weight, saved[:, :, 0, 0])
-    assert same(with_vae(other, None).vae, own.vae) and with_vae(other, None).unet is other.unet
+    assert same(with_vae(other, None).vae, own.vae) and with_vae(other, None).denoiser is other.denoiser
 
 
 def test_a_vae_may_be_a_folder(tmp_path):
@@ -396,8 +396,8 @@ def test_code_in_a_models_folder_never_runs(tmp_path):
 def test_a_loaded_model_does_not_depend_on_its_file_any_more(tmp_path):
     path = tiny_folder(tmp_path / "model")
     ours = loaded(path)
-    before = ours.unet.conv_in.weight.clone()
+    before = ours.denoiser.conv_in.weight.clone()
     file = path / "unet" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(bytes(file.stat().st_size))
     file.write_bytes(b"")
-    assert torch.equal(ours.unet.conv_in.weight, before)
+    assert torch.equal(ours.denoiser.conv_in.weight, before)

@@ -54,7 +54,7 @@ def test_a_published_file_is_loaded_as_diffusers_loads_it(published, tmp_path):
     """diffusers' own conversion is the oracle of our tables of names."""
     name, made, path, ours = published
     stock = getattr(diffusers, made.pipeline).from_single_file(path, config=str(made.configs(tmp_path / "configs")), local_files_only=True)
-    assert same(ours.unet, stock.unet) and same(ours.vae, stock.vae)
+    assert same(ours.denoiser, stock.unet) and same(ours.vae, stock.vae)
     theirs = [encoder for part in ("text_encoder", "text_encoder_2") if (encoder := getattr(stock, part, None)) is not None]
     assert len(theirs) == len(ours.texts) == (2 if name.split()[0] == "sdxl" else 1)
     for mine, other in zip(texts_of(ours), theirs, strict=True):
@@ -66,7 +66,7 @@ def test_a_published_file_is_loaded_as_diffusers_loads_it(published, tmp_path):
 def test_every_tensor_of_a_published_file_arrives(published):
     _, made, path, ours = published
     saved = load_file(path)
-    again = replace(made, unet=ours.unet, vae=ours.vae, texts=dict(zip(made.texts, texts_of(ours), strict=True))).tensors()
+    again = replace(made, unet=ours.denoiser, vae=ours.vae, texts=dict(zip(made.texts, texts_of(ours), strict=True))).tensors()
     unread = {name for name in saved if name.endswith("logit_scale")}
     if ours.family.name == "sd2":
         unread |= {name for name in saved if ".resblocks.23." in name or name.endswith("text_projection")}
@@ -79,8 +79,8 @@ def test_what_a_file_does_not_say_is_what_was_published(published):
     assert ours.vae.config.scaling_factor == (0.13025 if "sdxl" in name else 0.18215)
     assert [part.tokenizer.pad_token for part in ours.texts] == (["<|endoftext|>", "!"] if name.split()[0] == "sdxl" else ["!"])
     assert ours.texts[-1].tokenizer("cat", padding="max_length").input_ids[-1] == 0
-    assert ours.texts[-1].encoder.config.hidden_act == "gelu" and ours.unet.config.use_linear_projection
-    assert ours.depth_unet is (ours.unet if "depth" in name else None) and ours.inpaint_unet is (ours.unet if "inpainting" in name else None)
+    assert ours.texts[-1].encoder.config.hidden_act == "gelu" and ours.denoiser.config.use_linear_projection
+    assert ours.depth_unet is (ours.denoiser if "depth" in name else None) and ours.inpaint_unet is (ours.denoiser if "inpainting" in name else None)
 
 
 def test_the_bundled_configs_say_what_the_published_models_are():
@@ -115,7 +115,7 @@ def test_what_training_and_other_programs_left_in_a_file_does_no_harm(tmp_path):
     assert loaded(save(sdxl_original(), tmp_path / "xl.safetensors", **left, **texts)).family.name == "sdxl"
     texts = {"cond_stage_model.model.attn_mask": torch.zeros(77, 77)}
     ours = loaded(save(sd2_original(5), tmp_path / "deep.safetensors", betas=torch.ones(1000), **texts))
-    assert ours.depth_unet is ours.unet and ours.depth_estimator is None, "a map of one's own is asked for"
+    assert ours.depth_unet is ours.denoiser and ours.depth_estimator is None, "a map of one's own is asked for"
 
 
 # ---------------------------------------------------------------- the depth estimator inside a file
@@ -127,7 +127,7 @@ def test_the_published_depth_model_brings_its_own_estimator(tmp_path):
                  "scratch.layer1_rn.weight", "scratch.output_conv.4.bias"):  # fmt: skip
         assert f"depth_model.model.{name}" in tensors  # as in 512-depth-ema, of which A1111 knows the first one
     ours = loaded(save(sd2_original(5), tmp_path / "512-depth-ema.safetensors", **tensors))
-    assert same(ours.depth_estimator, theirs) and ours.depth_unet is ours.unet
+    assert same(ours.depth_estimator, theirs) and ours.depth_unet is ours.denoiser
     pixels = ours.depth_processor(images=torch.full((3, 90, 70), 255, dtype=torch.uint8), return_tensors="pt").pixel_values
     assert pixels.shape == (1, 3, 64, 64) and pixels.unique().tolist() == [1.0]
     with torch.inference_mode():
@@ -227,14 +227,14 @@ def test_an_sdxl_folder_is_loaded_as_diffusers_loads_it(tmp_path, refiner):
     kind = diffusers.StableDiffusionXLImg2ImgPipeline if refiner else diffusers.StableDiffusionXLPipeline
     ours, stock = loaded(path), kind.from_pretrained(path)
     assert ours.family.name == ("sdxl-refiner" if refiner else "sdxl")
-    assert same(ours.unet, stock.unet) and same(ours.vae, stock.vae)
+    assert same(ours.denoiser, stock.unet) and same(ours.vae, stock.vae)
     for mine, encoder, tokenizer in zip(
         ours.texts[::-1], (stock.text_encoder_2, stock.text_encoder), (stock.tokenizer_2, stock.tokenizer), strict=False
     ):
         assert same(mine.encoder, encoder)
         asked = {"text": "a red cat", "padding": "max_length"}
         assert mine.tokenizer(**asked).input_ids == tokenizer(**asked).input_ids
-    assert dict(ours.unet.config) == {name: value for name, value in stock.unet.config.items() if not name.startswith("_")}
+    assert dict(ours.denoiser.config) == {name: value for name, value in stock.unet.config.items() if not name.startswith("_")}
     assert ours.scheduler_config["prediction_type"] == "v_prediction" and ours.vae.config.scaling_factor == 0.13025
 
 
@@ -270,7 +270,7 @@ def test_parts_that_come_in_several_files_are_joined(tmp_path):
     stock.save_pretrained(path / "unet", max_shard_size="200KB")
     pieces = sorted((path / "unet").glob("*.safetensors"))
     assert len(pieces) > 2 and card(path).size > sum(piece.stat().st_size for piece in pieces)
-    assert same(loaded(path).unet, stock)
+    assert same(loaded(path).denoiser, stock)
     pieces[1].rename(tmp_path / "away")
     assert f"the U-Net is not whole: {pieces[1].name} is missing" in card(path).fault
     index = path / "unet" / "diffusion_pytorch_model.safetensors.index.json"
@@ -282,7 +282,7 @@ def test_parts_that_come_in_several_files_are_joined(tmp_path):
 def test_sdxls_vae_stays_in_float32_where_float16_would_overflow(tmp_path):
     folder, half = sdxl_folder(tmp_path / "model"), Place(torch.device("cpu"), torch.float16)
     ours = load(card(folder), None, half)
-    assert ours.vae.dtype == torch.float32 and ours.unet.dtype == torch.float16
+    assert ours.vae.dtype == torch.float32 and ours.denoiser.dtype == torch.float16
     fixed = load(card(sdxl_folder(tmp_path / "fixed", force_upcast=False)), None, half)
     assert fixed.vae.dtype == torch.float16
     assert load(card(folder), None, Place(torch.device("cpu"), torch.bfloat16)).vae.dtype == torch.bfloat16

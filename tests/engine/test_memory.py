@@ -31,7 +31,7 @@ def test_what_several_modules_share_counts_once():
 def test_a_depth_view_costs_one_convolution(tmp_path):
     card = ModelCard("model", "checkpoint", "sd1", tiny_folder(tmp_path / "model", depth=True), "folder", 1)
     loaded = load(card, None, choose("cpu"))
-    assert memory.size([loaded.unet, loaded.depth_unet]) - memory.size([loaded.unet]) == loaded.depth_unet.conv_in.weight.nbytes
+    assert memory.size([loaded.denoiser, loaded.depth_unet]) - memory.size([loaded.denoiser]) == loaded.depth_unet.conv_in.weight.nbytes
 
 
 def test_there_is_memory_and_models_get_a_part_of_it():

@@ -49,7 +49,7 @@ def model(**kind: Any) -> Loaded:
 def stock(kind: str, ours: Loaded, scheduler: Any, **asked: Any) -> torch.Tensor:
     """Theirs: the last latents, from the same weights."""
     first, second = (None, ours.texts[0]) if len(ours.texts) == 1 else ours.texts
-    parts = {"vae": ours.vae, "unet": ours.unet, "scheduler": scheduler, "text_encoder_2": second.encoder, "tokenizer_2": second.tokenizer}
+    parts = {"vae": ours.vae, "unet": ours.denoiser, "scheduler": scheduler, "text_encoder_2": second.encoder, "tokenizer_2": second.tokenizer}
     parts |= {"text_encoder": first and first.encoder, "tokenizer": first and first.tokenizer, "add_watermarker": False}
     if kind != "StableDiffusionXLPipeline":
         parts["requires_aesthetics_score"] = first is None
@@ -128,7 +128,7 @@ def test_the_u_net_is_told_the_size_of_the_picture():
     assert sdxl.refiner_ids((1216, 832), alone) == [[832, 1216, 0, 0, 6.0]]
     words, latents, t = text.TextEncoder().encode(model(), PROMPT, "", 1, 1.0).at(0), torch.randn(1, 4, 8, 8), torch.tensor(500)
     with torch.inference_mode():
-        said = [model().family.predict(model().unet, words, 1.0, None, size)(latents, t).cond for size in ((96, 64), (64, 96))]
+        said = [model().family.predict(model().denoiser, words, 1.0, None, size)(latents, t).cond for size in ((96, 64), (64, 96))]
     assert not torch.equal(*said)
 
 
@@ -146,8 +146,8 @@ def test_a_run_in_half_precision_ends_in_a_picture(mode):
     source, facts, _, _ = MODES[mode]
     full = model(**facts)
     texts = tuple(replace(part, encoder=copy.deepcopy(part.encoder).bfloat16()) for part in full.texts)
-    unet = copy.deepcopy(full.unet).bfloat16()
-    half = replace(full, unet=unet, inpaint_unet=full.inpaint_unet and unet, texts=texts, place=Place(torch.device("cpu"), torch.bfloat16))
+    unet = copy.deepcopy(full.denoiser).bfloat16()
+    half = replace(full, denoiser=unet, inpaint_unet=full.inpaint_unet and unet, texts=texts, place=Place(torch.device("cpu"), torch.bfloat16))
     request = GenerationRequest(PROMPT, "", sampling=Sampling("Euler", "Uniform", 3, CFG), width=SIZE, height=SIZE, seed=SEED, source=source)
     latents = latents_of(run_of(half, request, INPUTS if source else Inputs()))
     assert half.vae.dtype == torch.float32 and latents.dtype == torch.float32

@@ -32,7 +32,7 @@ def manager(models: ModelIndex, budget: int | None = PLENTY) -> PipelineManager:
 
 def one_model(models: ModelIndex) -> int:
     loaded = load.load(models.card("a"), None, choose("cpu"))
-    return memory.size([loaded.unet, loaded.vae, loaded.text_encoder])
+    return memory.size([loaded.denoiser, loaded.vae, loaded.text_encoder])
 
 
 def test_what_a_model_needs_is_known_before_it_is_loaded(models):
@@ -88,12 +88,12 @@ def test_the_last_one_used_stays_for_the_next_job_however_large(models):
 def test_another_vae_shares_all_the_rest(models):
     pipelines = manager(models)
     with pipelines.lease(A) as own, pipelines.lease(ModelChoice("a", "vae")) as other:
-        assert other.unet is own.unet and other.text_encoder is own.text_encoder and other.vae is not own.vae
+        assert other.denoiser is own.denoiser and other.text_encoder is own.text_encoder and other.vae is not own.vae
         assert other.vae_card.name == "vae"
     assert pipelines.resident == ("a with vae", "a")
     back = manager(models)
     with back.lease(ModelChoice("a", "vae")) as other, back.lease(A) as own:
-        assert own.unet is other.unet and own.vae_card is None and type(own.vae) is type(other.vae)
+        assert own.denoiser is other.denoiser and own.vae_card is None and type(own.vae) is type(other.vae)
         assert own.vae.config.block_out_channels != other.vae.config.block_out_channels
 
 
@@ -102,7 +102,7 @@ def test_what_is_dropped_is_freed(models):
 
     pipelines = manager(models, 1)
     with pipelines.lease(A) as loaded:
-        gone = weakref.ref(loaded.unet)
+        gone = weakref.ref(loaded.denoiser)
     del loaded
     use(pipelines, B)
     assert gone() is None
@@ -111,12 +111,12 @@ def test_what_is_dropped_is_freed(models):
 def test_a_changed_file_is_loaded_again_and_a_running_job_ends_on_the_old_one(models, tmp_path):
     pipelines = manager(models)
     with pipelines.lease(A) as old:
-        before = old.unet.conv_in.weight.clone()
+        before = old.denoiser.conv_in.weight.clone()
         tiny_folder(tmp_path / "a", seed=9)
         with pipelines.lease(A) as new:
-            assert not torch.equal(new.unet.conv_in.weight, before)
+            assert not torch.equal(new.denoiser.conv_in.weight, before)
             assert new.model_hash != old.model_hash
-        assert torch.equal(old.unet.conv_in.weight, before)
+        assert torch.equal(old.denoiser.conv_in.weight, before)
     assert pipelines.resident == ("a",)
 
 

@@ -97,7 +97,7 @@ def test_guidance_is_uncond_plus_scale_times_the_difference():
 @pytest.mark.parametrize(("cfg_scale", "rows"), [(1.0, 1), (4.0, 2), (0.0, 2)])
 def test_cfg_1_runs_no_unconditional_pass(cfg_scale, rows):
     model, seen = loaded(), []
-    hook = model.unet.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    hook = model.denoiser.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     try:
         latents_of(run_of(model, replace(BASE, sampling=replace(BASE.sampling, cfg_scale=cfg_scale))))
     finally:
@@ -193,7 +193,7 @@ def sampled(name: str, schedule: str = "Automatic", steps: int = 6):
     """-> (a function that makes the sampling anew, the model)"""
     model = loaded()
     words = text.TextEncoder().encode(model, "a red cat", "", 1, 4.0)
-    predict = sd.predict(model.unet, words.at(0), 4.0)
+    predict = sd.predict(model.denoiser, words.at(0), 4.0)
 
     def again():
         plan = table.plan(name, schedule, model.scheduler_config, steps, steps, CPU.device)
@@ -448,9 +448,9 @@ def test_a_vae_that_overflows_in_half_precision_decodes_in_float32_and_is_half_a
 def test_half_precision_is_about_the_same_picture(source):
     """What is computed in half precision beside what is not: rows, noise, masks and planes stay float32 outside the model."""
     request = replace(BASE, source=source)
-    half = copy.deepcopy([loaded().unet, loaded().vae, loaded().text_encoder])
+    half = copy.deepcopy([loaded().denoiser, loaded().vae, loaded().text_encoder])
     unet, vae, text_encoder = (part.bfloat16() for part in half)
-    model = replace(loaded(), unet=unet, vae=vae, texts=(TextPart(text_encoder, loaded().tokenizer),), place=replace(CPU, dtype=torch.bfloat16))
+    model = replace(loaded(), denoiser=unet, vae=vae, texts=(TextPart(text_encoder, loaded().tokenizer),), place=replace(CPU, dtype=torch.bfloat16))
     inputs = Inputs() if source is None else INPUTS
     ours, exact = latents_of(run_of(model, request, inputs)), latents_of(run_of(loaded(), request, inputs))
     assert ours.dtype == torch.float32 and (ours - exact).abs().mean() < 0.1 * exact.std()

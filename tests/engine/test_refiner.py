@@ -45,12 +45,12 @@ def stock(switch_at: float) -> torch.Tensor:
 
     (one, tokenizer), (two, tokenizer_2) = ((part.encoder, part.tokenizer) for part in first.texts)
     base = diffusers.StableDiffusionXLPipeline(
-        vae=first.vae, unet=first.unet, scheduler=scheduler(), text_encoder=one, tokenizer=tokenizer, text_encoder_2=two, tokenizer_2=tokenizer_2,
+        vae=first.vae, unet=first.denoiser, scheduler=scheduler(), text_encoder=one, tokenizer=tokenizer, text_encoder_2=two, tokenizer_2=tokenizer_2,
         add_watermarker=False,
     )  # fmt: skip
     part = second.texts[0]
     refine = diffusers.StableDiffusionXLImg2ImgPipeline(
-        vae=second.vae, unet=second.unet, scheduler=scheduler(), text_encoder=None, tokenizer=None, text_encoder_2=part.encoder,
+        vae=second.vae, unet=second.denoiser, scheduler=scheduler(), text_encoder=None, tokenizer=None, text_encoder_2=part.encoder,
         tokenizer_2=part.tokenizer, requires_aesthetics_score=True, add_watermarker=False,
     )  # fmt: skip
     for pipeline in (base, refine):

@@ -49,7 +49,7 @@ def tags(text: str) -> tuple[LoraTag, ...]:
 
 
 def fingerprint(loaded) -> str:
-    weights = loaded.unet.state_dict() | {f"text {name}": tensor for name, tensor in loaded.text_encoder.state_dict().items()}
+    weights = loaded.denoiser.state_dict() | {f"text {name}": tensor for name, tensor in loaded.text_encoder.state_dict().items()}
     return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
 
 
@@ -92,16 +92,16 @@ def test_a_lora_that_was_replaced_is_read_again(models):
     path = models.card("ink").path
     with pipelines.lease(A, tags("<lora:ink>")) as before:
         pass
-    write(path, {name: tensor * 2 for name, tensor in kohya(before.unet, seed=9).items()})
+    write(path, {name: tensor * 2 for name, tensor in kohya(before.denoiser, seed=9).items()})
     with pipelines.lease(A, tags("<lora:ink>")) as after:
         assert after is not before and after.loras[0].sha256 != before.loras[0].sha256
-        assert not torch.equal(after.unet.mid_block.attentions[0].proj_in.weight, before.unet.mid_block.attentions[0].proj_in.weight)
+        assert not torch.equal(after.denoiser.mid_block.attentions[0].proj_in.weight, before.denoiser.mid_block.attentions[0].proj_in.weight)
 
 
 def test_outfits_leave_before_models_do(models):
     pipelines = manager(models)
     with pipelines.lease(A, tags("<lora:ink>")) as dressed:
-        two_models = 2 * memory.size([dressed.unet, dressed.vae, dressed.text_encoder])
+        two_models = 2 * memory.size([dressed.denoiser, dressed.vae, dressed.text_encoder])
     pipelines = manager(models, two_models)
     with pipelines.lease(A, tags("<lora:ink>")) as first:
         pass

@@ -61,7 +61,7 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
         "depth_processor": None,
     }
     return Loaded(
-        card=card, vae_card=None, unet=unet, scheduler_config=facts, place=CPU, attention="sdpa", model_hash="", vae_hash="",
+        card=card, vae_card=None, denoiser=unet, scheduler_config=facts, place=CPU, attention="sdpa", model_hash="", vae_hash="",
         family=FAMILIES["sd1"], **parts, **depth
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def driven(course: Generator[Any, Prediction | None, torch.Tensor]) -> torch.Ten
 
 def stock(kind: str, model: Loaded, scheduler: Any, **asked: Any) -> torch.Tensor:
     """Theirs: the last latents of a stock pipeline over the same weights."""
-    parts = {"vae": model.vae, "text_encoder": model.text_encoder, "tokenizer": model.tokenizer, "unet": model.unet, "scheduler": scheduler}
+    parts = {"vae": model.vae, "text_encoder": model.text_encoder, "tokenizer": model.tokenizer, "unet": model.denoiser, "scheduler": scheduler}
     if kind == "StableDiffusionDepth2ImgPipeline":
         parts |= {"depth_estimator": None, "feature_extractor": None}
     else:
