@@ -23,6 +23,7 @@ from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
 from tests.checkpoints import TEXT_WIDTH, WIDTHS, original_tensors, tiny_folder, tiny_parts, tiny_single_file, tiny_vae_file
 
+PARTS = {"denoiser": "unet", "vae": "vae", "text_encoder": "text_encoder"}  # our name -> diffusers' name
 EMBEDDED = Path(__file__).parents[2] / "sd_ui" / "embedded"
 CPU = choose("cpu")
 
@@ -51,8 +52,8 @@ def same(ours: torch.nn.Module, theirs: torch.nn.Module) -> bool:
 def test_a_folder_is_loaded_as_diffusers_loads_it(tmp_path, kind):
     path = tiny_folder(tmp_path / "model", vae=kind, prediction_type="v_prediction")
     ours, stock = loaded(path), StableDiffusionPipeline.from_pretrained(path)
-    for part in ("unet", "vae", "text_encoder"):
-        assert same(getattr(ours, part), getattr(stock, part)), part
+    for own, part in PARTS.items():
+        assert same(getattr(ours, own), getattr(stock, part)), part
     assert dict(ours.denoiser.config) == {name: value for name, value in stock.unet.config.items() if not name.startswith("_")}
     assert ours.tokenizer("a photo of the cat").input_ids == stock.tokenizer("a photo of the cat").input_ids
     assert ours.scheduler_config == {name: stock.scheduler.config[name] for name in ours.scheduler_config}
@@ -61,8 +62,8 @@ def test_a_folder_is_loaded_as_diffusers_loads_it(tmp_path, kind):
 
 def test_the_model_in_the_box_is_loaded_as_diffusers_loads_it():
     ours, stock = load(unchecked(EMBEDDED), None, CPU), StableDiffusionPipeline.from_pretrained(EMBEDDED)
-    for part in ("unet", "vae", "text_encoder"):
-        assert same(getattr(ours, part), getattr(stock, part).float()), part
+    for own, part in PARTS.items():
+        assert same(getattr(ours, own), getattr(stock, part).float()), part
     text = "a large shiny red sphere on a checkered floor, at sunset"
     assert ours.tokenizer(text).input_ids == stock.tokenizer(text).input_ids
     assert ours.tokenizer.model_max_length == 77
@@ -103,8 +104,8 @@ def test_a_single_file_is_loaded_as_diffusers_loads_it(tmp_path):
     configs = bundled_configs_with_tiny_widths(tmp_path / "configs")
     stock = StableDiffusionPipeline.from_single_file(path, config=str(configs), local_files_only=True)
     ours = loaded(path)
-    for part in ("unet", "vae", "text_encoder"):
-        assert same(getattr(ours, part), getattr(stock, part)), part
+    for own, part in PARTS.items():
+        assert same(getattr(ours, own), getattr(stock, part)), part
     for name in ("down_block_types", "attention_head_dim", "cross_attention_dim", "layers_per_block", "norm_num_groups"):
         assert ours.denoiser.config[name] == stock.unet.config[name]
 
