@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from PIL import Image
 
-from sd_ui import services
+from sd_ui import durable, services
 from sd_ui.imaging import files, record
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.intake import Reader, check
@@ -102,7 +102,7 @@ def write(folder: Path, drawn: Drawn, accepted: Accepted, title: str, delivery: 
     image = Image.frombytes("RGB", (drawn.width, drawn.height), drawn.rgb)
     made = Record(accepted.request, drawn.made, drawn.index, drawn.seed, record.pixels_hash(image), "", now(), drawn.notes)
     path = free(folder, drawn.seed, record.ENDINGS[delivery.format])
-    files.write(path, record.encode(image, made, title, delivery))
+    durable.write(path, record.encode(image, made, title, delivery))
     return Written(path, made)
 
 

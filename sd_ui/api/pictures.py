@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from sd_ui.imaging.files import write
+from sd_ui import durable
 from sd_ui.spec.request import ImageRef, images_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Thumbs:
         except FileNotFoundError:
             data = small(picture)
         self._make_room()
-        write(path, data)
+        durable.write(path, data)
         return data
 
     def _make_room(self) -> None:

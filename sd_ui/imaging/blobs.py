@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from sd_ui import durable
 from sd_ui.imaging import colour, files
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import Limits
@@ -27,7 +28,7 @@ class Blobs:
         ref = ImageRef(content_hash(image), image.width, image.height)
         path = self.path(ref)
         if not path.exists():
-            files.write(path, files.png(image))
+            durable.write(path, files.png(image))
         return ref
 
     def open(self, ref: ImageRef) -> Image.Image:

@@ -1,8 +1,6 @@
-"""Pictures that come in as bytes, and files that must be whole or not there at all."""
+"""Pictures that come in as bytes."""
 
 import io
-import os
-import secrets
 import struct
 import zlib
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from sd_ui.imaging.png import encode as png
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import Limits
 
-__all__ = ["Decoded", "decode", "flattened", "opened", "png", "read", "write"]
+__all__ = ["Decoded", "decode", "flattened", "opened", "png", "read"]
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP and TIFF"
 SMALLEST = 8  # pixels a side: one of the latent
 READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (  # by content, never by name
@@ -159,38 +157,3 @@ def upright(image: Image.Image) -> Image.Image:
     turned = image.transpose(turn)
     turned.format = image.format
     return turned
-
-
-# ---------------------------------------------------------------- out
-def write(path: Path, data: bytes) -> None:
-    """Whoever looks at `path`, during this call or after a power cut, sees all of the data or what was there before."""
-    _make_folder(path.parent)
-    part = path.parent / f".{secrets.token_hex(8)}.part"  # in the same folder: a rename does not cross file systems
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the new name survives a power cut. Windows knows no such call, and needs none."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from sd_ui import durable
 from sd_ui.imaging import files, record
 from sd_ui.jobs.gallery import Gallery, Picture
 from sd_ui.jobs.queue import Job, now
@@ -31,7 +32,7 @@ class Keep:
         image = Image.frombytes("RGB", (drawn.width, drawn.height), drawn.rgb)
         path, pixels = self._free_path(job, drawn.index), record.pixels_hash(image)
         try:
-            files.write(path, record.encode(image, *self._said(job, drawn, pixels), job.delivery))
+            durable.write(path, record.encode(image, *self._said(job, drawn, pixels), job.delivery))
             return self._listed(job, drawn.index, path, drawn.width, drawn.height, pixels)
         except (OSError, sqlite3.OperationalError) as error:
             raise NotSaved(f"The picture could not be saved in {path.parent}: {error}") from error

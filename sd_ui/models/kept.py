@@ -2,13 +2,12 @@
 
 import json
 import logging
-import os
-import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from sd_ui import durable
 from sd_ui.models.stamps import Stamp
 
 T = TypeVar("T")
@@ -99,20 +98,7 @@ class Kept(Generic[T]):
         answers = self._raw | {key: (stamp, self._written(answer)) for key, (stamp, answer) in list(self._known.items())}
         lines = [self._head(), *(json.dumps([key, stamp, answer]) for key, (stamp, answer) in answers.items())]
         file.parent.mkdir(exist_ok=True)
-        replace_file(file, ("\n".join(lines) + "\n").encode("ascii"))
+        durable.write(file, ("\n".join(lines) + "\n").encode("ascii"))
 
     def _head(self) -> str:
         return json.dumps({"made_by": self._made_by})
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Whole or not at all, also when the power fails. Raises OSError."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

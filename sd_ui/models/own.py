@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sd_ui import durable
 from sd_ui.models import presets
-from sd_ui.models.kept import replace_file
 from sd_ui.spec import limits as door
 from sd_ui.spec.cards import Defaults, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
@@ -53,8 +53,7 @@ class OwnPresets:
                 if own == NOTHING:
                     path.unlink(missing_ok=True)
                     return
-                self._folder.mkdir(parents=True, exist_ok=True)
-                replace_file(path, written(name, own).encode())
+                durable.write(path, written(name, own).encode())
         except OSError as error:
             raise BadRequest("model", f"cannot be described: {path.name} cannot be written ({error.strerror})") from error
 

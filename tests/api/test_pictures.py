@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
+from sd_ui import durable
 from sd_ui.api import pictures
 from sd_ui.api.guard import OWNER_COOKIE, Guard, Rules
 from sd_ui.api.hosts import Hosts
 from sd_ui.api.pictures import Thumbs, attachment
-from sd_ui.imaging import files
 from sd_ui.jobs.owners import owner_of
 from sd_ui.services import open_services
 from sd_ui.settings import Settings
@@ -45,7 +45,7 @@ def kept(services, name="000001-5.png", format="PNG", size=(512, 384)):
     data = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(data, format)
     path = services.settings.outputs_dir / "2026-01-02" / name
-    files.write(path, data.getvalue())
+    durable.write(path, data.getvalue())
     return services.gallery.add(job, 0, 5, path, *size, "0" * 64).id, data.getvalue()
 
 

@@ -1,11 +1,9 @@
 """Whatever is dropped on the page is a picture in RGB, RGBA, L or I;16, or is refused in words that name the field."""
 
 import io
-import os
 import struct
 import subprocess
 import sys
-import threading
 import zlib
 from pathlib import Path
 
@@ -422,44 +420,3 @@ def test_a_bomb_inside_a_png_is_refused(name: str) -> None:
 def test_a_webps_size_stands_in_its_header(how: dict[str, object], kind: bytes, size: tuple[int, int]) -> None:
     data = saved(Image.new("RGB", size, (9, 99, 199)), "WEBP", **how)
     assert (data[12:16], files.webp_size(data)) == (kind, size)
-
-
-# ---------------------------------------------------------------- writing
-def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
-    path = tmp_path / "2026-11-21" / "deeper" / "1.png"
-    files.write(path, b"one")
-    files.write(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert os.listdir(path.parent) == ["1.png"]
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
-    path = tmp_path / "1.png"
-    files.write(path, b"old")
-    with pytest.raises(TypeError):
-        files.write(path, "not bytes")  # type: ignore[arg-type]
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["1.png"]
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
-        files.write(tmp_path / "folder", b"new")
-    assert sorted(os.listdir(tmp_path)) == ["1.png", "folder"]
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    path, sizes = tmp_path / "x", set()
-    contents = [bytes([i]) * 300_000 for i in range(8)]
-    files.write(path, contents[0])
-    writer = threading.Thread(target=lambda: [files.write(path, content) for content in contents * 3])
-    writer.start()
-    while writer.is_alive():
-        data = path.read_bytes()
-        sizes.add(len(data))
-        assert len(set(data[::1000])) == 1
-    writer.join()
-    assert sizes <= {300_000}
-
-
-def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
-    files.write(tmp_path / ("n" * 255), b"data")
-    assert (tmp_path / ("n" * 255)).read_bytes() == b"data"

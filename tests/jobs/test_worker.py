@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sd_ui.imaging import files
+from sd_ui import durable
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.events import Cancelled, Done, Failed, Stepped
 from tests.jobs.fakes import ALICE, BOB, Painter, asked, house, painted, pixels_of, wait_for
@@ -206,7 +206,7 @@ def test_a_driver_that_refuses_a_job_fails_only_this_one(tmp_path):
 
 
 def test_a_full_disk_fails_the_job_with_the_folders_name_and_the_next_runs(tmp_path, monkeypatch):
-    full, real = [True], files.write
+    full, real = [True], durable.write
 
     def write(path, data):
         if full:
@@ -214,7 +214,7 @@ def test_a_full_disk_fails_the_job_with_the_folders_name_and_the_next_runs(tmp_p
             raise OSError(28, "No space left on device")
         real(path, data)
 
-    monkeypatch.setattr("sd_ui.imaging.files.write", write)
+    monkeypatch.setattr("sd_ui.durable.write", write)
     with house(tmp_path) as home:
         first, second = home.submit(seed=1), home.submit(seed=2)
         reason = home.ended(first).reason
