@@ -1,8 +1,6 @@
 """Thousands of models in a folder: how long it takes until their names are known, the first time and at each start after it."""
 
 import json
-import math
-import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ from safetensors import safe_open
 
 from benchmarks.measure import Row, in_turn
 from sd_ui.models.index import ModelIndex
+from tests.models.library import sparse
 
 ROOT = Path(__file__).parents[1]
 MANY, LAYERS = 5000, 64  # a LoRA for the attention of Stable Diffusion 1.5 has 64 such layers in its U-Net
@@ -51,19 +50,8 @@ def headers(files: list[Path]) -> Callable[[], object]:
 
 def lora(path: Path, seed: int) -> Path:
     """A genuine header; the weights are zeros that take no room on the disk."""
-    entries: dict[str, object] = {
-        "__metadata__": {"ss_output_name": f"lora {seed}", "ss_tag_frequency": json.dumps({"a": {f"word {i}": i for i in range(99)}})}
-    }
-    end = 0
-    for i in range(LAYERS):
-        name = f"lora_unet_down_blocks_{i // 32}_attentions_{i // 16 % 2}_transformer_blocks_{i % 16}_attn2_to_k"
-        for part, shape in (("alpha", ()), ("lora_down.weight", (16, 768)), ("lora_up.weight", (320, 16))):
-            size = 2 * math.prod(shape)
-            entries[f"{name}.{part}"] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
-            end += size
-    text = json.dumps(entries).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
-    return path
+    names = [f"lora_unet_down_blocks_{i // 32}_attentions_{i // 16 % 2}_transformer_blocks_{i % 16}_attn2_to_k" for i in range(LAYERS)]
+    parts: dict[str, tuple[int, ...]] = {"alpha": (), "lora_down.weight": (16, 768), "lora_up.weight": (320, 16)}
+    shapes = {f"{name}.{part}": shape for name in names for part, shape in parts.items()}
+    words = {"a": {f"word {i}": i for i in range(99)}}
+    return sparse(path, shapes, {"ss_output_name": f"lora {seed}", "ss_tag_frequency": json.dumps(words)})

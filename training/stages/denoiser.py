@@ -18,11 +18,10 @@ from training.judge import ANSWERS, UNASKED, truths
 from training.latents import Latents, encoded
 from training.lessons import Reading, Seeing, answered, lying
 from training.loop import Turn, Weights, put
+from training.lots import error, noised, told
 from training.masks import mask
 from training.models import PIXELS, PLANES, Shape, plainly_attending, text_encoder, tokenized, unet
-from training.schedules import STEPS
 
-UNTOLD = 0.1  # of the samples have an empty caption, for classifier-free guidance
 WITH_DEPTH, WITH_MASK = 0.25, 0.25  # of the samples
 ALONE = 0.25  # of the training sees only scenes of one thing
 READ, SEEN = 0.02, 0.05  # what the further lessons weigh beside the noise
@@ -73,19 +72,15 @@ class Denoiser:
         return np.array([i for i, scene in enumerate(self.latents.renders.scenes) if len(scene.things) == 1])
 
     def loss(self, turn: Turn) -> Tensor:
-        """The mean squared error of v (Salimans and Ho 2022), timesteps stratified within the batch."""
         which = self._drawn(turn)
-        clean = self.latents.get(which)
-        steps = torch.from_numpy((turn.rng.permutation(self.batch) + turn.rng.random(self.batch)) / self.batch * STEPS).long()
-        a = self.alphas[steps].float().view(-1, 1, 1, 1)
-        noise = torch.randn(clean.shape, generator=turn.noise)
-        noisy, v = a.sqrt() * clean + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * clean
-        planes = torch.cat([noisy, self._further(which, turn)], 1).to(self.device, memory_format=torch.channels_last)
-        tokens, untold = self._told(which, turn)
-        told = self.text(tokens).last_hidden_state
+        lot = noised(self.latents.get(which), self.alphas, turn)
+        planes = torch.cat([lot.latents, self._further(which, turn)], 1).to(self.device, memory_format=torch.channels_last)
+        tokens, untold = told(self._tokens, torch.tensor(which), self.tokenizer, turn)
+        tokens = tokens.to(self.device)
+        states = self.text(tokens).last_hidden_state
         self._features.clear()
-        said = self.unet(planes, steps.to(self.device), told, return_dict=False)[0]
-        return ((said.float() - v.to(self.device)) ** 2).mean() + self._lessons(which, told, tokens, untold)
+        said = self.unet(planes, lot.steps.to(self.device), states, return_dict=False)[0]
+        return error(said, lot) + self._lessons(which, states, tokens, untold)
 
     def _lessons(self, which: list[int], states: Tensor, tokens: Tensor, untold: Tensor) -> Tensor:
         asked = {question: self._truths[question][which].masked_fill(untold, UNASKED).to(self.device) for question in ANSWERS}
@@ -98,13 +93,6 @@ class Denoiser:
         if not self._all_tasks or turn.progress < ALONE:
             return turn.rng.choice(self._alone, self.batch).tolist()
         return turn.rng.integers(0, self.latents.renders.count, self.batch).tolist()
-
-    def _told(self, which: list[int], turn: Turn) -> tuple[Tensor, Tensor]:
-        """-> tokens (n, length); (n) which of them are those of the empty caption"""
-        tokens = self._tokens[torch.tensor(which), torch.from_numpy(turn.rng.integers(0, self._tokens.shape[1], self.batch))].long()
-        empty = torch.tensor(self.tokenizer("", padding="max_length", truncation=True).input_ids)
-        untold = torch.from_numpy(turn.rng.random(self.batch) < UNTOLD)
-        return torch.where(untold[:, None], empty, tokens).to(self.device), untold
 
     def _further(self, which: list[int], turn: Turn) -> Tensor:
         """(n, 6, h, w): depth, mask, masked latents; zeros where a sample has none."""

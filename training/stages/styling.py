@@ -15,12 +15,12 @@ from training.captions import captions
 from training.judge import Judge
 from training.latents import encoded
 from training.loop import Turn
+from training.lots import error, noised, told
 from training.models import PIXELS, PLANES, plainly_attending, tokenized
 from training.pipelines import assembled, draw
 from training.prompts import secret, some
 from training.render import render
 from training.scenes import numbered
-from training.schedules import STEPS
 from training.sheets import sheet
 from training.styles import Style
 
@@ -28,7 +28,6 @@ SEED, SCENES, AT_ONCE = 40_000, 2000, 50  # scenes of no other training
 RANK = 8
 WITHIN = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")  # layers that get small matrices
 SHOWN = 24
-UNTOLD = 0.1
 
 
 class Styling:
@@ -74,21 +73,14 @@ class Styling:
     def loss(self, turn: Turn) -> Tensor:
         """As the U-Net's own, on plain pictures."""
         which = torch.from_numpy(turn.rng.integers(0, self._scenes, self.batch))
-        clean = self._latents[which]
-        steps = torch.from_numpy((turn.rng.permutation(self.batch) + turn.rng.random(self.batch)) / self.batch * STEPS).long()
-        a = self.alphas[steps].float().view(-1, 1, 1, 1)
-        noise = torch.randn(clean.shape, generator=turn.noise)
-        noisy, v = a.sqrt() * clean + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * clean
-        planes = torch.cat([noisy, torch.zeros(self.batch, PLANES - 4, *noisy.shape[2:])], 1).to(self.device, memory_format=torch.channels_last)
+        lot = noised(self._latents[which], self.alphas, turn)
+        nothing = torch.zeros(self.batch, PLANES - 4, *lot.latents.shape[2:])
+        planes = torch.cat([lot.latents, nothing], 1).to(self.device, memory_format=torch.channels_last)
+        tokens, _ = told(self._tokens, which, self.tokenizer, turn)
         with torch.no_grad():
-            told = self.text(self._told(which, turn)).last_hidden_state
-        said = self.unet(planes, steps.to(self.device), told, return_dict=False)[0]
-        return ((said.float() - v.to(self.device)) ** 2).mean()
-
-    def _told(self, which: Tensor, turn: Turn) -> Tensor:
-        tokens = self._tokens[which, torch.from_numpy(turn.rng.integers(0, self._tokens.shape[1], self.batch))].long()
-        empty = torch.tensor(self.tokenizer("", padding="max_length", truncation=True).input_ids)
-        return torch.where(torch.from_numpy(turn.rng.random(self.batch) < UNTOLD)[:, None], empty, tokens).to(self.device)
+            states = self.text(tokens.to(self.device)).last_hidden_state
+        said = self.unet(planes, lot.steps.to(self.device), states, return_dict=False)[0]
+        return error(said, lot)
 
     def show(self, folder: Path) -> Mapping[str, float]:
         """Leaves the LoRA as a file, and the share of pictures that show the style, with it and without."""
