@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from torch import nn
 from transformers import BaseImageProcessor, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
 from sd_ui.engine.device import Place
@@ -57,6 +58,14 @@ class Loaded:
     vae_hash: str
     family: Family
     loras: tuple[WornLora, ...] = ()
+
+    @property
+    def components(self) -> dict[str, nn.Module]:
+        """Its modules by name, in the order in which a job uses them. The denoisers share tensors."""
+        texts = {"text encoder" if i == 1 else f"text encoder {i}": part.encoder for i, part in enumerate(self.texts, 1)}
+        denoisers = {"denoiser": self.denoiser, "depth denoiser": self.depth_unet, "inpainting denoiser": self.inpaint_unet}
+        found = {**texts, "depth estimator": self.depth_estimator, **denoisers, "VAE": self.vae}
+        return {name: module for name, module in found.items() if module is not None}
 
     @property
     def text_encoder(self) -> CLIPTextModel | CLIPTextModelWithProjection:

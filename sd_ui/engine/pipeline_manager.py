@@ -5,15 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 
-from torch import nn
-
-from sd_ui.engine import adapters, device, load, memory
+from sd_ui.engine import adapters, device, load, memory, residents
 from sd_ui.engine.adapters import Worn
 from sd_ui.engine.device import Place
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.wardrobe import Wardrobe
+from sd_ui.engine.residents import Resident
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.prompt import networks
@@ -28,14 +25,6 @@ Key = tuple[str, str]  # names of checkpoint and VAE; "" for its own VAE
 
 
 @dataclass
-class _Kept:
-    loaded: Loaded
-    stamps: tuple[Stamp, Stamp]
-    leases: int = 0
-    wardrobe: Wardrobe = field(default_factory=Wardrobe)
-
-
-@dataclass
 class PipelineManager:
     """cards: what there is, asked anew for each lease. budget: bytes that models may fill; None: a share of what the device has.
 
@@ -46,7 +35,7 @@ class PipelineManager:
     place: Place
     budget: int | None = None
     hashes: Hashes = field(default_factory=Hashes)
-    _kept: "OrderedDict[Key, _Kept]" = field(default_factory=OrderedDict)  # least recently used first
+    _kept: "OrderedDict[Key, Resident]" = field(default_factory=OrderedDict)  # least recently used first
     _lock: threading.Lock = field(default_factory=threading.Lock)  # the page reads the table while the engine's thread changes it
 
     @contextmanager
@@ -74,7 +63,7 @@ class PipelineManager:
         with self._lock:
             kept = list(self._kept.values())
         attention = kept[-1].loaded.attention if kept else ""
-        used = f"{_size(kept) / 2**20:.0f} of {self._budget() / 2**20:.0f} MiB for models"
+        used = f"{residents.size(kept) / 2**20:.0f} of {self._budget() / 2**20:.0f} MiB for models"
         return {**device.facts(self.place), "attention": attention, "models": ", ".join(self.resident), "memory": used}
 
     # ------------------------------------------------------------ finding and loading
@@ -86,7 +75,7 @@ class PipelineManager:
         load.usable(card, name)
         return card
 
-    def _present(self, card: ModelCard, vae: ModelCard | None) -> _Kept | None:
+    def _present(self, card: ModelCard, vae: ModelCard | None) -> Resident | None:
         """What is in memory, unless its files have changed since."""
         key = _key(card, vae)
         kept = self._kept.get(key)
@@ -96,26 +85,26 @@ class PipelineManager:
             self._kept.move_to_end(key)
         return kept
 
-    def _loaded(self, card: ModelCard, vae: ModelCard | None) -> _Kept:
+    def _loaded(self, card: ModelCard, vae: ModelCard | None) -> Resident:
         stamps = _stamps(card, vae)  # before reading: a file that changes meanwhile is loaded again next time
         with self._lock:
             self._kept.pop(_key(card, vae), None)  # of files that have changed; who has borrowed it keeps it
         sibling = self._sibling(card)
         needed = (0 if sibling else load.needs(card, self.place)) + (load.needs(vae, self.place) if vae else 0)
         self._keep_within(self._budget() - needed, spared=sibling)
-        kept = _Kept(self._read(card, vae, sibling), stamps)
+        kept = Resident(self._read(card, vae, sibling), stamps)
         with self._lock:
             self._kept[_key(card, vae)] = kept
             self._kept.move_to_end(_key(card, vae))
         return kept
 
-    def _read(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
+    def _read(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded:
         def too_large() -> BadRequest:
             return self._too_large("model", card.name, load.needs(card, self.place))
 
         return self._squeezed(lambda: self._read_once(card, vae, sibling), sibling, too_large)
 
-    def _squeezed(self, make: Callable[[], Loaded], spared: _Kept | None, too_large: Callable[[], BadRequest]) -> Loaded:
+    def _squeezed(self, make: Callable[[], Loaded], spared: Resident | None, too_large: Callable[[], BadRequest]) -> Loaded:
         """Tries again with everything else out of memory where it does not fit."""
         try:
             return make()
@@ -134,12 +123,12 @@ class PipelineManager:
         free = memory.free(self.place.device) / 2**20
         return BadRequest(field, f"{what} does not fit into memory: it takes about {needed / 2**20:.0f} MiB, {free:.0f} are free")
 
-    def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: _Kept | None) -> Loaded:
+    def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded:
         if sibling is None:
             return load.load(card, vae, self.place, self.hashes)
         return load.with_vae(sibling.loaded, vae, self.hashes)
 
-    def _sibling(self, card: ModelCard) -> _Kept | None:
+    def _sibling(self, card: ModelCard) -> Resident | None:
         """The same checkpoint with another VAE: all the rest can be shared."""
         now = stamp(card.path)
         return next((kept for (name, _), kept in self._kept.items() if name == card.name and kept.stamps[0] == now), None)
@@ -151,7 +140,7 @@ class PipelineManager:
             load.usable(card, "prompt")
         return [Worn(card.path, WornLora(tag.name, tag.unet, tag.text, self.hashes.of_tensors(card.path))) for tag, card in found]
 
-    def _dressed(self, kept: _Kept, outfit: list[Worn]) -> Loaded:
+    def _dressed(self, kept: Resident, outfit: list[Worn]) -> Loaded:
         if not outfit:
             return kept.loaded
         if found := kept.wardrobe.find(outfit):
@@ -169,15 +158,15 @@ class PipelineManager:
     def _budget(self) -> int:
         return memory.budget(self.place.device) if self.budget is None else self.budget
 
-    def _keep_within(self, room: int, spared: _Kept | None = None) -> None:
+    def _keep_within(self, room: int, spared: Resident | None = None) -> None:
         """Drops what nobody borrows, least recently used first, until the rest fits into `room` bytes; outfits before models."""
         dropped = False
         for kept in list(self._kept.values()):
             newest = 1 if kept is spared or kept.leases else 0
-            while _size(self._kept.values()) > room and kept.wardrobe.shed(keep=newest):
+            while residents.size(self._kept.values()) > room and kept.wardrobe.shed(keep=newest):
                 dropped = True
         for key, kept in list(self._kept.items()):
-            if _size(self._kept.values()) <= room:
+            if residents.size(self._kept.values()) <= room:
                 break
             if kept.leases == 0 and kept is not spared:
                 with self._lock:
@@ -193,13 +182,3 @@ def _key(card: ModelCard, vae: ModelCard | None) -> Key:
 
 def _stamps(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
     return stamp(card.path), stamp(vae.path) if vae else ()
-
-
-def _modules(loaded: Loaded) -> Iterator[nn.Module]:
-    texts = (part.encoder for part in loaded.texts)
-    parts = (loaded.denoiser, loaded.vae, *texts, loaded.depth_unet, loaded.inpaint_unet, loaded.depth_estimator)
-    return (part for part in parts if part is not None)
-
-
-def _size(kept: Iterable[_Kept]) -> int:
-    return memory.size(chain.from_iterable(chain(_modules(one.loaded), one.wardrobe.modules()) for one in kept))
