@@ -43,7 +43,7 @@ class Fixed:
     """A pipeline manager for one model that is there already."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
+        self._loaded, self.resident = loaded, (loaded.card.name,)
 
     @contextmanager
     def lease(self, model: ModelChoice, loras: Any = ()) -> Any:

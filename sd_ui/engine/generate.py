@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -45,16 +45,27 @@ class Engine:
         clock = Clock(time.monotonic(), len(left))
         for _, indexes in groupby(left, request.words_of):
             yield from self._alike(request, delivery, inputs, list(indexes), clock)
+        if measured := clock.watch.measured():
+            yield measured
 
     def _alike(self, request: GenerationRequest, delivery: Delivery, inputs: Inputs, indexes: list[int], clock: Clock) -> Course:
         """Pictures that are told the same."""
-        said = request.plain(indexes[0])
-        with self.manager.lease(said.model, networks.asked(said.prompt)) as loaded, self._second(said, loaded) as second:
-            run = Run(said, delivery, loaded, inputs, self._encoded(said, loaded), inputs.scene(said, loaded), second)
-            if run.scene.depth is not None:
-                yield Mapped(depth.shown(run.scene.depth, request.width, request.height))
+        said, watch = request.plain(indexes[0]), clock.watch
+        with ExitStack() as leases:
+            with watch.spends("loading"):
+                watch.cold |= not {said.model.checkpoint, f"{said.model.checkpoint} with {said.model.vae}"} & {*self.manager.resident}
+                loaded = leases.enter_context(self.manager.lease(said.model, networks.asked(said.prompt)))
+                second = leases.enter_context(self._second(said, loaded))
+            watch.saw(loaded)
+            leases.enter_context(watch.watches_memory(loaded.place.device))
+            with watch.spends("text"):
+                text = self._encoded(said, loaded)
+            with watch.spends("start"):
+                scene = inputs.scene(said, loaded)
+            if scene.depth is not None:
+                yield Mapped(depth.shown(scene.depth, request.width, request.height))
             for index in indexes:
-                yield from run.picture(index, clock)
+                yield from Run(said, delivery, loaded, inputs, text, scene, second).picture(index, clock)
 
     def generate(self, request: GenerationRequest, delivery: Delivery = Delivery()) -> Iterator[Event]:
         """A driver with one course, for programs without a queue. Raises what goes wrong; closing it cancels."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import diffusers
 import torch
@@ -20,6 +20,7 @@ from sd_ui.engine.refiner import Second
 from sd_ui.engine.samplers import table
 from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.start import Scene
+from sd_ui.engine.stopwatch import Stopwatch
 from sd_ui.engine.timeline import PredictAt, Timeline
 from sd_ui.imaging import files, ops
 from sd_ui.imaging.blobs import Blobs
@@ -62,6 +63,7 @@ class Clock:
     began: float
     pictures: int
     done: int = 0
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def tick(self, step: Step, last: int) -> tuple[float, float]:
         self.done += step.index - last
@@ -86,8 +88,11 @@ class Run:
         return self.plan().total
 
     def picture(self, index: int, clock: Clock) -> Course:
-        latents = yield from self.sampled(index, clock)
-        image = pixels.decoded(self.loaded, latents)
+        with clock.watch.spends("sampling"):
+            latents = yield from self.sampled(index, clock)
+        with clock.watch.spends("decoding"):
+            image = pixels.decoded(self.loaded, latents)
+        clock.watch.counted["pictures"] += 1
         match self.request.source:
             case Inpaint(mask_blur=blur):
                 assert self.inputs.image is not None and self.inputs.mask is not None
@@ -131,6 +136,7 @@ class Run:
             said: Ask | Step = next(sampling)
             while True:
                 if isinstance(said, Ask):
+                    clock.watch.counted["calls"] += 1
                     answer = yield Question(said, predict(said.call))
                     assert answer is not None
                     said = sampling.send(answer)
@@ -139,6 +145,7 @@ class Run:
                 last = said.index
                 seen = self.seen(said)
                 preview = None if seen is None else look(seen)
+                clock.watch.counted["previews"] += seen is not None
                 yield Stepped(said.index, said.total, preview, index + 1, self.request.count, elapsed, remaining)
                 said = next(sampling)
         except StopIteration as end:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sd_ui.spec.made import Made
+from sd_ui.spec.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,6 @@ class Cancelled:
     pass
 
 
-Event = Loading | Mapped | Stepped | Drawn | Done | Failed | Cancelled
+Event = Loading | Mapped | Stepped | Drawn | Measured | Done | Failed | Cancelled
 Final = Done | Failed | Cancelled
 FINAL = (Done, Failed, Cancelled)

@@ -16,6 +16,7 @@ from sd_ui.engine.generate import UNCHANGED, Engine
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Loading, Mapped, Stepped
+from sd_ui.spec.measured import Measured
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Sampling
 from tests.engine.tiny import DEPTH, MASK, PICTURE, SEED, SIZE, loaded
 
@@ -26,7 +27,7 @@ class OneModel:
     """A pipeline manager with one model. leased: how many have it right now."""
 
     def __init__(self, model):
-        self.model, self.leased = model, 0
+        self.model, self.leased, self.resident = model, 0, ("tiny",)
 
     @contextmanager
     def lease(self, choice, loras=()):
@@ -53,7 +54,7 @@ def pictures(events):
 def test_the_story_of_a_job_in_the_order_of_its_events(blobs):
     events = list(engine_of(blobs).generate(replace(BASE, count=2)))
     kinds = [type(event) for event in events]
-    assert kinds == [Loading, *[Stepped] * 5, Drawn, *[Stepped] * 5, Drawn]
+    assert kinds == [Loading, *[Stepped] * 5, Drawn, *[Stepped] * 5, Drawn, Measured]
     steps = [event for event in events if isinstance(event, Stepped)]
     assert [(s.picture, s.count, s.index, s.total) for s in steps] == [(p, 2, i, 5) for p in (1, 2) for i in range(1, 6)]
     assert all(a.elapsed <= b.elapsed for a, b in pairwise(steps)) and [s.remaining > 0 for s in steps] == [True] * 9 + [False]

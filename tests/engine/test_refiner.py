@@ -98,6 +98,6 @@ def test_a_job_borrows_both_models_and_gives_both_back(tmp_path):
     sdxl_folder(tmp_path / "models" / "refiner", refiner=True)
     manager = PipelineManager(ModelIndex([tmp_path / "models"], EMBEDDED, tmp_path / "none").cards, choose("cpu"))
     request = replace(BASE, model=ModelChoice("base"), sampling=replace(BASE.sampling, steps=4), refiner=Refiner("refiner", 0.5))
-    *_, said = Engine(manager, Blobs(tmp_path / "blobs")).generate(request)
+    *_, said, _ = Engine(manager, Blobs(tmp_path / "blobs")).generate(request)
     assert isinstance(said, Drawn) and said.made.refiner_hash and said.made.refiner_hash != said.made.model_hash
     assert {kept.leases for kept in manager._kept.values()} == {0} and set(manager.resident) == {"base", "refiner"}

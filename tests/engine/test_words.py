@@ -21,6 +21,7 @@ class Wardrobe(OneModel):
 
     model: object
     leased: int = 0
+    resident: tuple[str, ...] = ()
     worn: list[tuple[str, ...]] = field(default_factory=list)
 
     def lease(self, choice, loras=()):

@@ -1,0 +1,99 @@
+"""What a job takes: seconds by what they were spent on, calls of the model, and the memory at its peak."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Event, Thread
+
+import psutil
+import torch
+
+from sd_ui.engine import device, memory
+from sd_ui.engine.loaded import Loaded
+from sd_ui.spec.measured import Measured, Seconds
+
+LOOKS_APART = 0.02  # seconds between two looks at the memory of a process, which nobody else keeps the peak of
+
+
+@dataclass
+class Stopwatch:
+    """Of one job. counted: calls, previews and pictures so far. cold: whether a model had to be read."""
+
+    began: float = field(default_factory=time.monotonic)
+    cold: bool = False
+    counted: Counter[str] = field(default_factory=Counter)
+    _spent: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _working: int = 0
+    _said: Measured | None = None
+
+    @contextmanager
+    def spends(self, on: str) -> Iterator[None]:
+        """on: a name in Seconds."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent[on] += time.monotonic() - began
+
+    @contextmanager
+    def watches_memory(self, where: torch.device) -> Iterator[None]:
+        with watched(where) as peak:
+            yield
+        self._working = max(self._working, peak.beyond)
+
+    def saw(self, loaded: Loaded) -> None:
+        """The model that the job runs on; the first time counts."""
+        if self._said is None:
+            place = loaded.place
+            parts = [loaded.denoiser, loaded.vae, *(part.encoder for part in loaded.texts)]
+            said = Measured(device.facts(place)["device"], place.dtype_name, loaded.attention, model_hash=loaded.model_hash)
+            self._said = replace(said, weights=memory.size(parts))
+
+    def measured(self) -> Measured | None:
+        """None where the job needed no model."""
+        if self._said is None:
+            return None
+        spent = {name: round(seconds, 4) for name, seconds in self._spent.items()}
+        seconds = Seconds(**spent, whole=round(time.monotonic() - self.began, 4))
+        return replace(self._said, cold=self.cold, **self.counted, seconds=seconds, working=self._working)
+
+
+@dataclass
+class Peak:
+    """Bytes: before, and at most since."""
+
+    before: int
+    most: int
+
+    @property
+    def beyond(self) -> int:
+        return max(0, self.most - self.before)
+
+
+@contextmanager
+def watched(where: torch.device) -> Iterator[Peak]:
+    """A CUDA device keeps its own peak; of everything else this process's memory is looked at again and again meanwhile."""
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
+        peak = Peak(before := int(torch.cuda.memory_allocated(where)), before)
+        try:
+            yield peak
+        finally:
+            peak.most = int(torch.cuda.max_memory_allocated(where))
+        return
+    process, ended = psutil.Process(), Event()
+    peak = Peak(before := int(process.memory_info().rss), before)
+
+    def look() -> None:
+        while not ended.wait(LOOKS_APART):
+            peak.most = max(peak.most, int(process.memory_info().rss))
+
+    looking = Thread(target=look, name="memory", daemon=True)
+    looking.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        looking.join()
