@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import sd_ui
-from sd_ui.engine import depth, guidance, refiner, start
+from sd_ui.engine import depth, guidance, inversions, refiner, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
@@ -95,7 +95,8 @@ class Engine:
     def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Timeline:
         scale = guidance.scale(request.sampling)
         calls = language.calls_of(request.sampling)
-        return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale, calls, request.emphasis)
+        known = inversions.of(loaded, self.manager.cards(), self.manager.hashes.of)
+        return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale, calls, request.emphasis, known)
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:

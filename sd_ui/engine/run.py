@@ -147,10 +147,12 @@ class Run:
                 preview = None if seen is None else look(seen)
                 clock.watch.counted["previews"] += seen is not None
                 yield Stepped(said.index, said.total, preview, index + 1, self.request.count, elapsed, remaining)
+            inversions=self.text.inversions,
                 said = next(sampling)
         except StopIteration as end:
             latents: Tensor = end.value
             return latents
+        said = (*self.inputs.notes, *self.text.notes)
 
     def seen(self, step: Step) -> Tensor | None:
         """What the preview shows of a step, or None where it shows nothing."""
@@ -180,8 +182,8 @@ class Run:
     def notes(self) -> tuple[str, ...]:
         asked, layers = self.request.model.clip_skip, text.layers(self.loaded)
         if asked <= layers:
-            return self.inputs.notes
-        return (*self.inputs.notes, f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers.")
+            return said
+        return (*said, f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers.")
 
 
 def drawn(request: GenerationRequest, index: int, image: Image.Image, made: Made, notes: tuple[str, ...]) -> Drawn:

@@ -1,8 +1,8 @@
 """Prompts to embeddings, the way CLIP was trained: tokens in chunks between start and end, padded; no text leaves this file as text."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -12,10 +12,12 @@ from torch import Tensor
 from sd_ui.engine.emphasis import weighed
 from sd_ui.engine.family import Embedding, TextPart
 from sd_ui.engine.guidance import needs_uncond
+from sd_ui.engine.inversions import Inversions, put_in, words_in
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.timeline import Said, Timeline, joined
 from sd_ui.prompt import language
-from sd_ui.prompt.chunks import Chunk, framed
+from sd_ui.prompt.chunks import Chunk, Coined, framed
+from sd_ui.prompt.coined import Vocabulary
 from sd_ui.prompt.language import Timed
 from sd_ui.spec.request import EMPHASES
 
@@ -32,71 +34,119 @@ class TextEncoder:
     _known: "WeakKeyDictionary[Any, dict[tuple[Any, ...], dict[str, Embedding]]]" = field(default_factory=WeakKeyDictionary)
 
     def encode(
-        self, loaded: Loaded, prompt: str, negative: str, clip_skip: int, cfg_scale: float, steps: int = 1, emphasis: str = EMPHASES[0]
+        self,
+        loaded: Loaded,
+        prompt: str,
+        negative: str,
+        clip_skip: int,
+        cfg_scale: float,
+        steps: int = 1,
+        emphasis: str = EMPHASES[0],
+        inversions: Inversions = Inversions(),
     ) -> Timeline:
         """steps: calls of the model that a schedule counts on. Each text is as long as it has to be, not as the other one."""
         wanted = language.positive(prompt, steps)
-        said = [self._said(loaded, timed, clip_skip, emphasis) for timed in wanted]
+        reading = Reading(loaded, clip_skip, emphasis, inversions)
+        said = [self._said(reading, timed) for timed in wanted]
         if not needs_uncond(cfg_scale) and [timed.weight for timed in wanted] == [1.0]:
-            return joined(said, None)
+            return reading.noted(joined(said, None), wanted)
         (unwanted,) = language.negative(negative, steps)
-        return joined(said, self._unwanted(loaded, unwanted, clip_skip, emphasis))
+        return reading.noted(joined(said, self._unwanted(reading, unwanted)), [*wanted, unwanted])
 
-    def _unwanted(self, loaded: Loaded, timed: Timed, clip_skip: int, emphasis: str) -> Said:
-        said = self._said(loaded, timed, clip_skip, emphasis)
-        if loaded.family.zero_when_empty and not any(until.text for until in timed.texts):
+    def _unwanted(self, reading: "Reading", timed: Timed) -> Said:
+        said = self._said(reading, timed)
+        if reading.loaded.family.zero_when_empty and not any(until.text for until in timed.texts):
             return Said(1.0, said.texts, tuple(embedding.zeros for embedding in said.embeddings))
         return said
 
-    def _said(self, loaded: Loaded, timed: Timed, clip_skip: int, emphasis: str) -> Said:
+    def _said(self, reading: "Reading", timed: Timed) -> Said:
         texts = tuple(until.text for until in timed.texts)
-        found = self._remembered(loaded, texts, clip_skip, emphasis)
+        found = self._remembered(reading, texts)
         return Said(timed.weight, timed.texts, tuple(found[text] for text in texts))
 
-    def _remembered(self, loaded: Loaded, texts: Texts, clip_skip: int, emphasis: str) -> dict[str, Embedding]:
-        known = self._known.setdefault(loaded.text_encoder, {})
-        key = (texts, clip_skip, emphasis, tuple(ref(part.encoder) for part in loaded.texts))  # a LoRA may change the second one alone
+    def _remembered(self, reading: "Reading", texts: Texts) -> dict[str, Embedding]:
+        known = self._known.setdefault(reading.loaded.text_encoder, {})
+        encoders = tuple(ref(part.encoder) for part in reading.loaded.texts)  # a LoRA may change the second one alone
+        key = (texts, reading.clip_skip, reading.emphasis, encoders, reading.inversions.key(reading.coined(texts)))
         if key not in known:
             while known and sum(map(len, known.values())) >= REMEMBERED:
                 del known[next(iter(known))]
-            known[key] = embeddings(loaded, texts, clip_skip, emphasis)
+            known[key] = reading.embeddings(texts)
         return known[key]
 
 
-def embeddings(loaded: Loaded, texts: Texts, clip_skip: int, emphasis: str = EMPHASES[0]) -> dict[str, Embedding]:
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read in one run."""
+
+    loaded: Loaded
+    clip_skip: int
+    emphasis: str
+    inversions: Inversions
+
+    def embeddings(self, texts: Texts) -> dict[str, Embedding]:
+        return embeddings(self.loaded, texts, self.clip_skip, self.emphasis, self.inversions)
+
+    def coined(self, texts: Iterable[str]) -> tuple[Coined, ...]:
+        """The words of embeddings in them, each once."""
+        cut = (chunked(self.loaded.tokenizer, text, self.emphasis, self.inversions.vocabulary) for text in dict.fromkeys(texts))
+        return words_in(chunk for chunks in cut for chunk in chunks) if self.inversions.vocabulary.entries else ()
+
+    def noted(self, timeline: Timeline, said: Sequence[Timed]) -> Timeline:
+        """The timeline with what is to be told of its words."""
+        texts, vocabulary = [until.text for timed in said for until in timed.texts], self.inversions.vocabulary
+        unfit = dict.fromkeys(entry for text in texts for entry in vocabulary.strangers(text, ids_of(self.loaded.tokenizer)))
+        absent = dict.fromkeys(name for text in texts for _, _, name in vocabulary.unknown(text))
+        notes = [f"The embedding {entry.word.name} was read as plain words: {entry.misfit}." for entry in unfit]
+        notes += [f"The embedding {name} is not here; its name was read as plain words." for name in absent]
+        return replace(timeline, inversions=self.inversions.used(self.coined(texts)), notes=tuple(notes))
+
+
+def embeddings(
+    loaded: Loaded, texts: Texts, clip_skip: int, emphasis: str = EMPHASES[0], inversions: Inversions = Inversions()
+) -> dict[str, Embedding]:
     """Of the texts of one schedule, all of the length of the longest.
 
-    tokens: (1, chunks x 77, width), of several text encoders side by side; pooled: what the last of them says of the whole.
+    tokens: (1, chunks x 77, width); of several text encoders side by side; pooled: what the last of them says of the whole.
     """
     counts = Counter(texts)
-    read = [_read(loaded, part, counts, clip_skip, emphasis) for part in loaded.texts]
+    read = [_read(loaded, i, counts, clip_skip, emphasis, inversions) for i in range(len(loaded.texts))]
     beside = {text: [said[text] for said in read] for text in counts}
     return {text: Embedding(torch.cat([each.tokens for each in said], dim=-1), said[-1].pooled) for text, said in beside.items()}
 
 
-def embedding(loaded: Loaded, text: str, clip_skip: int, emphasis: str = EMPHASES[0]) -> Embedding:
+def embedding(loaded: Loaded, text: str, clip_skip: int, emphasis: str = EMPHASES[0], inversions: Inversions = Inversions()) -> Embedding:
     """Of one text alone, as `embeddings` gives it."""
-    return embeddings(loaded, (text,), clip_skip, emphasis)[text]
+    return embeddings(loaded, (text,), clip_skip, emphasis, inversions)[text]
 
 
-def _read(loaded: Loaded, part: TextPart, counts: Counter[str], clip_skip: int, emphasis: str) -> dict[str, Embedding]:
-    cut = {text: chunked(part.tokenizer, text, emphasis) for text in counts}
+def _read(loaded: Loaded, which: int, counts: Counter[str], clip_skip: int, emphasis: str, inversions: Inversions) -> dict[str, Embedding]:
+    """which: of the text encoders."""
+    part = loaded.texts[which]
+    cut = {text: chunked(part.tokenizer, text, emphasis, inversions.vocabulary) for text in counts}
     most = max(map(len, cut.values()))
     filled = [framed_all(part, (*chunks, *[Chunk()] * (most - len(chunks)))) for chunks in cut.values()]
-    said = [loaded.family.read(part, ids, clip_skip) for ids, _ in filled]
+    vectors = {word: inversions.vectors(word, which, len(loaded.texts)) for word in words_in(chunk for chunks in cut.values() for chunk in chunks)}
+    said = []
+    for chunks, (ids, _) in zip(cut.values(), filled, strict=True):
+        with put_in(part.encoder, [(row, 1 + at, vectors[word]) for row, chunk in enumerate(chunks) for at, word in chunk.coined]):
+            said.append(loaded.family.read(part, ids, clip_skip))
     tokens = weighed([each.tokens for each in said], [weights for _, weights in filled], list(counts.values()), emphasis)
     flat = [Embedding(each.reshape(1, -1, each.shape[-1]), first.pooled) for each, first in zip(tokens, said, strict=True)]
     return dict(zip(counts, flat, strict=True))
 
 
-def chunked(tokenizer: Any, text: str, emphasis: str = EMPHASES[0]) -> tuple[Chunk, ...]:
+def chunked(tokenizer: Any, text: str, emphasis: str = EMPHASES[0], vocabulary: Vocabulary = Vocabulary()) -> tuple[Chunk, ...]:
     """Pieces of what the model takes at once (75 tokens for CLIP), without start and end; at least one, maybe empty."""
+    return language.chunked(text, vocabulary.within(text, ids_of(tokenizer)), room(tokenizer), comma(tokenizer), emphasis)
 
+
+def ids_of(tokenizer: Any) -> Callable[[str], list[int]]:
     def ids(piece: str) -> list[int]:
         found: list[int] = tokenizer(piece, add_special_tokens=False, truncation=False, verbose=False).input_ids
         return found
 
-    return language.chunked(text, ids, room(tokenizer), comma(tokenizer), emphasis)
+    return ids
 
 
 def room(tokenizer: Any) -> int:

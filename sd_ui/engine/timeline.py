@@ -8,6 +8,7 @@ from sd_ui.engine.denoise import Predict
 from sd_ui.engine.family import Conditioning, Embedding, Weighted
 from sd_ui.prompt import schedule
 from sd_ui.prompt.schedule import Until
+from sd_ui.spec.made import UsedInversion
 
 PredictAt = Callable[[int], Predict]  # the number of the call, from 0 -> who answers it
 
@@ -26,11 +27,16 @@ class Said:
 
 @dataclass(frozen=True)
 class Timeline:
-    """lasts: the last call of each span, rising. which: what is told in it, an index of `told`. Calls after the last span belong to it."""
+    """lasts: the last call of each span, rising. which: what is told in it, an index of `told`. Calls after the last span belong to it.
+
+    inversions: embeddings that are in the texts. notes: what of the texts may not mean what their writer has in mind, in words.
+    """
 
     lasts: tuple[int, ...]
     which: tuple[int, ...]
     told: tuple[Conditioning, ...]
+    inversions: tuple[UsedInversion, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def at(self, call: int) -> Conditioning:
         return self.told[self._place(call)]

@@ -15,7 +15,7 @@ from sd_ui.spec.request import NOISES, DepthToImage, GenerationRequest, Guidance
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
 
 PROMPT, NEGATIVE = "Prompt", "Negative prompt"
-NO_MARKS = str.maketrans("", "", ":,")  # which separate the names of LoRAs
+NO_MARKS = str.maketrans("", "", ":,")  # which separate the names of LoRAs and embeddings
 ENOUGH = 3  # pairs that make a line one of parameters and not of the prompt
 KEY = re.compile(r"\w[\w \-/]+\Z")  # A1111's; it ends at the colon
 LONGEST_KEY = 80
@@ -68,6 +68,7 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "Emphasis", request.emphasis if request.emphasis != fields.default("emphasis") else ""
     yield "Styles", ", ".join(request.styles)
     yield "Template", request.prompt if said.prompt != request.prompt else ""
+    yield "TI hashes", ", ".join(f"{one.name.translate(NO_MARKS)}: {one.sha256[:12]}" for one in made.inversions if one.sha256)
     yield "Negative Template", request.negative_prompt if said.negative_prompt != request.negative_prompt else ""
     yield "Version", f"sdui-{made.app}" if made.app else "sdui"  # must not look like an old A1111, which would switch readers' behaviour
 

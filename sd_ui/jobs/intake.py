@@ -11,6 +11,7 @@ from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.colour import plain
 from sd_ui.jobs.queue import Job, Queue
 from sd_ui.prompt import language, networks
+from sd_ui.prompt.coined import vocabulary
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec import limits as door
 from sd_ui.spec.cards import ModelCard
@@ -20,6 +21,7 @@ from sd_ui.spec.fields import FIELDS, IMAGE
 from sd_ui.spec.limits import Accepted, Limits
 from sd_ui.spec.request import RESIZES, GenerationRequest, ImageRef
 
+CHUNK = 75  # tokens that a text encoder takes at once, at most
 PICTURES = tuple(field.name for field in FIELDS.values() if field.kind == IMAGE)
 PLACE_OF = {"init": "image", "mask": "mask", "depth": "depth"}  # a picture's name in a form -> in a Source
 
@@ -50,6 +52,7 @@ class Models(Protocol):
     def tokens(self, checkpoint: str, text: str) -> Tokens: ...
     def misfit(self, checkpoint: str, lora: str) -> str:
         """Why a checkpoint cannot wear a LoRA; "" where it can."""
+    def text_widths(self, checkpoint: str) -> tuple[int, ...]: ...
 
 
 class Reader:
@@ -83,12 +86,14 @@ class Reader:
 
     def _check_length(self, request: GenerationRequest) -> None:
         """Characters are cheap, tokens are not: 32,000 emoji are 100,000 of them. Every text of a schedule counts."""
-        calls = language.calls_of(request.sampling)
+        checkpoint, calls = request.model.checkpoint, language.calls_of(request.sampling)
+        known = vocabulary(self._models.cards().values(), self._models.text_widths(checkpoint), CHUNK)
         parts = {"prompt": language.positive(request.prompt, calls), "negative_prompt": language.negative(request.negative_prompt, calls)}
         for name, texts in ((name, language.texts(said)) for name, said in parts.items()):
-            if sum(len(text.encode()) for text in texts) <= self._limits.tokens:  # a token is a byte at least
+            more = sum(known.at_most(text) for text in texts)
+            if sum(len(text.encode()) for text in texts) + more <= self._limits.tokens:  # a token is a byte at least
                 continue
-            used = sum(self._models.tokens(request.model.checkpoint, text).used for text in texts)
+            used = sum(self._models.tokens(checkpoint, text).used for text in texts) + more
             if used > self._limits.tokens:
                 together = f" in {len(texts)} texts that take turns" if len(texts) > 1 else ""
                 raise BadRequest(name, f"{used} tokens{together} are too many (at most {self._limits.tokens})")

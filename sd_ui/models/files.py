@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sd_ui.models import header, lora_keys, loras, prediction, published
-from sd_ui.models.finding import VAE, Finding, faulty, with_channels
+from sd_ui.models import header, inversions, lora_keys, loras, prediction, published
+from sd_ui.models.finding import CHECKPOINT, VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Header, Unreadable
 from sd_ui.models.published import FIRST_STAGE, SD1, SD2, SDXL, UNET, Published
-from sd_ui.spec.cards import Defaults
+from sd_ui.spec.cards import INVERSION, Defaults
 
 V_SIDE = 768  # pixels that Stable Diffusion 2 was made for where it predicts v
 DEEP = UNET + "input_blocks.8.1.transformer_blocks.9.norm1.weight"  # in Stable Diffusion XL as published; its distilled forms have fewer layers
@@ -19,7 +19,6 @@ STRANGERS = (  # by a part of some tensor's name; the first that fits counts
     ("embedder.model.", "sd2", "is a Stable unCLIP model, which is not supported yet"),
     ("joint_blocks.", "sd3", "is a Stable Diffusion 3 model, which is not supported yet"),
     ("double_blocks.", "flux", "is a Flux model, which is not supported yet"),
-    ("emb_params", "", "is a textual inversion embedding, which is not supported yet"),
     ("control_model.", "", "is a ControlNet, which is not supported yet"),
     ("controlnet_cond_embedding.", "", "is a ControlNet, which is not supported yet"),
     ("text_model.encoder.layers.0.", "", "is a text encoder alone, not a whole checkpoint"),
@@ -31,13 +30,20 @@ def look(path: Path) -> Finding:
     try:
         found = header.read(path)
     except Unreadable as error:
-        return faulty(f"the file is {error}")
+        return faulty(f"the file is {error}{inversions.CONVERT}", kind=INVERSION) if inversions.belongs(path) else faulty(f"the file is {error}")
     except OSError as error:
         return faulty(f"the file cannot be opened: {error.strerror}")
+    finding = judged(found)
+    return finding if finding.fault or finding.kind != CHECKPOINT else _with_prediction(finding, prediction.told(path, found, finding.family))
+
+
+def judged(found: Header) -> Finding:
+    """By the header alone, so that a file can be judged before it is here."""
     if lora_keys.is_lora(found.tensors):
         return loras.recognised(found)
-    finding = recognised(found)
-    return finding if finding.fault or finding.kind == VAE else _with_prediction(finding, prediction.told(path, found, finding.family))
+    if inversions.is_inversion(found):
+        return inversions.recognised(found)
+    return recognised(found)
 
 
 def recognised(found: Header) -> Finding:

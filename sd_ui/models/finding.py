@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sd_ui.models.lora_keys import Layer
-from sd_ui.spec.cards import Defaults, LoraFacts
+from sd_ui.spec.cards import Defaults, InversionFacts, LoraFacts, Stock
 
 CHECKPOINT, VAE = "checkpoint", "vae"
 OF_THE_DISK = ("the file cannot be opened: ", "it cannot be read: ")  # how faults begin that are not the file's own, and may be gone the next time
@@ -36,6 +36,7 @@ class Finding:
     lora: LoraFacts | None = None
     layers: tuple[tuple[Layer, int, int], ...] = ()
     prediction: str = ""
+    inversion: InversionFacts | None = None
 
 
 def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:

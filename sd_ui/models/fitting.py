@@ -13,12 +13,18 @@ PREFIXES = {  # in published files
     "model.diffusion_model.": UNET, "cond_stage_model.transformer.": TEXT, "cond_stage_model.model.": TEXT,
     "conditioner.embedders.0.transformer.": TEXT, "conditioner.embedders.1.model.": TEXT_2, "conditioner.embedders.0.model.": TEXT_2,
 }  # fmt: skip
+WORDS = ("embeddings_token_embedding", "token_embedding")  # transformers' table of words, and OpenCLIP's
 OPEN_CLIP = {"attn_out_proj": "self_attn_out_proj", "mlp_c_fc": "mlp_fc1", "mlp_c_proj": "mlp_fc2"}
 
 
 def layers_of(path: Path) -> Sizes:
     """Of a checkpoint: a diffusers folder, or one file as it was published. Raises Unreadable or OSError."""
     return dict(_of_folder(path) if path.is_dir() else _of_file(path))
+
+
+def text_widths(sizes: Sizes) -> tuple[int, ...]:
+    """Of the tables of words, one for each text encoder."""
+    return tuple(sizes[Layer(part, name)][1] for part in (TEXT, TEXT_2) for name in WORDS if Layer(part, name) in sizes)
 
 
 def _of_folder(path: Path) -> Iterator[tuple[Layer, tuple[int, int]]]:

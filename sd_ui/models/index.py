@@ -19,7 +19,7 @@ from sd_ui.models.own import OwnPresets
 from sd_ui.models.scan import Candidate
 from sd_ui.models.stamps import Remembered, stamp
 from sd_ui.models.tokens import Reader, TokenCount
-from sd_ui.spec.cards import LORA, Beside, ModelCard, Own
+from sd_ui.spec.cards import LORA, TITLES, WITH_EMBEDDINGS, Beside, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import Limits, unknown
 from sd_ui.spec.request import EMBEDDED
@@ -125,7 +125,9 @@ class ModelIndex:
         card = self.card(checkpoint)
         finding = self._findings.get(checkpoint)
         if finding is None or finding.fault or card.kind != CHECKPOINT:
-            raise BadRequest("model", f"{checkpoint} cannot be used: {card.fault or 'it is a VAE'}")
+            raise BadRequest("model", f"{checkpoint} cannot be used: {card.fault or 'it is no checkpoint'}")
+        if card.stock:
+            raise BadRequest("model", f"{checkpoint} counts its tokens itself, when it runs")
         try:
             tokenizer = self._remembered.ask(tokens.tokenizer, finding.tokenizer or tokens.CLIP_L)
         except Unreadable as error:
@@ -153,12 +155,37 @@ class ModelIndex:
             why = loras.misfit(finding.layers, self._remembered.ask(fitting.layers_of, card.path))
         except (Unreadable, OSError):
             return f"{lora} fits nothing, since {checkpoint} cannot be read"
-        if why and other.family != card.family and other.family in loras.TITLES and card.family in loras.TITLES:
-            why = f"it is for {loras.TITLES[other.family]}, and {checkpoint} is {loras.TITLES[card.family]}"
+        if why and other.family != card.family and other.family in TITLES and card.family in TITLES:
+            why = f"it is for {TITLES[other.family]}, and {checkpoint} is {TITLES[card.family]}"
         return f"{lora} does not go with {checkpoint}: {why}" if why else ""
 
     def _candidates(self) -> Iterable[Candidate]:
         yield Candidate(EMBEDDED, self._embedded)
+    def text_widths(self, checkpoint: str) -> tuple[int, ...]:
+        """Of the text encoders whose words an embedding can add to, in order; () where the checkpoint is not there, or has none that are read so."""
+        card = self._cards.get(checkpoint)
+        if card is None or card.kind != CHECKPOINT or card.family not in WITH_EMBEDDINGS:
+            return ()
+        try:
+            return fitting.text_widths(self._remembered.ask(fitting.layers_of, card.path))
+        except (Unreadable, OSError):
+            return ()
+
+    def numbers(self, checkpoint: str) -> int:
+        """How many its weights have in all; 0 where that cannot be told."""
+        return self._told(amounts.numbers, checkpoint)
+
+    def text_layers(self, checkpoint: str) -> int:
+        """What clip skip can count back; 0 where that cannot be told."""
+        return self._told(amounts.text_layers, checkpoint)
+
+    def _told(self, what: Callable[[Path], int], checkpoint: str) -> int:
+        card = self._cards.get(checkpoint)
+        try:
+            return self._remembered.ask(what, card.path) if card and not card.fault else 0
+        except (Unreadable, OSError):
+            return 0
+
         yield from _named_once(chain(scan.candidates(self._in_the_box), scan.candidates(self._folders)))
 
     def _looked(self, candidate: Candidate) -> Finding:
@@ -200,6 +227,7 @@ class ModelIndex:
             lora=finding.lora and replace(finding.lora, preview=beside.preview),
             prediction=finding.prediction,
             beside=beside,
+            inversion=finding.inversion,
         )
 
 

@@ -9,21 +9,22 @@ PROGRAMS = (  # what a program's own folder is told by -> its folder of models
     (("main.py", "comfy"), "models"),  # ComfyUI
     (("invokeai.yaml",), "models"),  # InvokeAI
 )
-OF_MODELS = ("stable-diffusion", "checkpoints", "vae", "lora", "loras", "lycoris", "diffusers")  # not part of a model's name
-EXTRA, EXTRA_KINDS, LONGEST = "extra_model_paths.yaml", ("checkpoints", "vae", "loras", "diffusers"), 2**16
+OF_MODELS = ("stable-diffusion", "checkpoints", "vae", "lora", "loras", "lycoris", "diffusers", "embeddings")  # not part of a model's name
+EXTRA, EXTRA_KINDS, LONGEST = "extra_model_paths.yaml", ("checkpoints", "vae", "loras", "diffusers", "embeddings"), 2**16
 ENTRY = re.compile(r"(\w+):(?:\s+(.*))?")
 BASES = ("any", "sd-1", "sd-2", "sdxl", "sdxl-refiner", "sd-3", "flux")  # InvokeAI: <base>/<kind>/<model>
-KINDS = ("main", "vae", "lora")
+KINDS = ("main", "vae", "lora", "embedding")
+BESIDE = ("embeddings",)  # AUTOMATIC1111 and Forge keep them beside their models, not among them
 KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # newer ones: <key>/<model>
 NO_MODELS = frozenset((
     # AUTOMATIC1111 and Forge
-    "embeddings", "hypernetworks", "controlnet", "controlnetpreprocessor", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer", "gfpgan",
+    "hypernetworks", "controlnet", "controlnetpreprocessor", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer", "gfpgan",
     "vae-approx", "deepbooru", "torch_deepdanbooru", "blip", "karlo", "text_encoder", "adetailer", "insightface", "svd", "z123",
     # ComfyUI
     "clip", "clip_vision", "text_encoders", "upscale_models", "latent_upscale_models", "style_models", "vae_approx", "gligen", "photomaker",
     "ipadapter", "sams", "ultralytics", "animatediff_models", "animatediff_motion_lora", "audio_encoders", "model_patches", "classifiers",
     # InvokeAI
-    "embedding", "ip_adapter", "t2i_adapter", "clip_embed", "t5_encoder", "spandrel_image_to_image", "control_lora", "siglip", "llava_onevision",
+    "ip_adapter", "t2i_adapter", "clip_embed", "t5_encoder", "spandrel_image_to_image", "control_lora", "siglip", "llava_onevision",
     "flux_redux", "qwen3_encoder",
 ))  # fmt: skip
 
@@ -35,11 +36,14 @@ def of_programs(folders: Sequence[Path]) -> list[Path]:
 
 def _of_program(folder: Path) -> list[Path]:
     models = next((folder / models for marks, models in PROGRAMS if all((folder / mark).exists() for mark in marks)), None)
-    return [folder] if models is None else [models, *elsewhere(folder / EXTRA)]
+    if models is None:
+        return [folder]
+    beside = [folder / name for name in BESIDE if (folder / name).is_dir()]
+    return [models, *beside, *elsewhere(folder / EXTRA)]
 
 
 def elsewhere(file: Path) -> list[Path]:
-    """The folders of checkpoints, VAEs and LoRAs that ComfyUI's extra_model_paths.yaml names.
+    """The folders of checkpoints, VAEs, LoRAs and embeddings that ComfyUI's extra_model_paths.yaml names.
 
     Of YAML it reads what that file consists of: sections, `base_path`, and a path or lines of paths for each kind.
     """

@@ -22,12 +22,6 @@ FAMILIES = {  # by what the metadata's words for the model begin with; the longe
     "stable-diffusion-xl": "sdxl", "stable-diffusion-v2": "sd2", "stable-diffusion-v1": "sd1", "sdxl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1",
     "sd_1.": "sd1",
 }  # fmt: skip
-TITLES = {
-    "sd1": "Stable Diffusion 1.x",
-    "sd2": "Stable Diffusion 2.x",
-    "sdxl": "Stable Diffusion XL",
-    "sdxl-refiner": "Stable Diffusion XL's refiner",
-}
 MOST_WORDS, LONGEST_WORD = 12, 80
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sd_ui.prompt import attention, chunks, composition, networks, schedule
-from sd_ui.prompt.chunks import Chunk, Tokens
+from sd_ui.prompt.chunks import Chunk, Coined, Tokens
 from sd_ui.prompt.comments import stripped
 from sd_ui.prompt.schedule import Until
 from sd_ui.spec.request import Sampling
 from sd_ui.spec.samplers import SAMPLERS
 
-Tokenize = Callable[[str], Sequence[int]]  # without start, end and padding
+Tokenize = Callable[[str], Sequence[int | Coined]]  # without start, end and padding
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def read(text: str) -> Recipe:
         draft.hash(what, others.pop(key, ""))
     draft.hash("refiner", infotext.parse(text).get("Refiner", "").rpartition("[")[2].rstrip("]"))
     _loras(draft, others)
+    _embeddings(draft, others)
     civitai.hashes(draft, data.parsed(others.pop("Hashes", "")))
     civitai.resources(draft, data.parsed(others.pop("Civitai resources", "")))
     _fooocus(draft, others)
@@ -71,6 +72,13 @@ def _loras(draft: Draft, others: dict[str, str]) -> None:
     for name, weight in weights.items():
         if f"<lora:{name}" not in draft.values.get("prompt", ""):
             draft.wear(name, weight, sha256=hashes.get(name, ""))
+
+
+def _embeddings(draft: Draft, others: dict[str, str]) -> None:
+    """They are in the prompts by their names; some programs list the names besides."""
+    for name, digits in _named(others.pop("TI hashes", "")).items():
+        draft.hash(f"embedding:{name}", digits)
+    others.pop("TI", "")
 
 
 def _named(text: str) -> dict[str, str]:

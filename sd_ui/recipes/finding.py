@@ -1,17 +1,20 @@
 """Which of the models that there are a recipe means: the one with its hash, else the one with its name."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sd_ui.prompt import networks
+from sd_ui.prompt import coined, networks
 from sd_ui.recipes import data
 from sd_ui.recipes.recipe import Recipe
-from sd_ui.spec.cards import LORA, ModelCard
+from sd_ui.spec.cards import INVERSION, LORA, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NONE
 from sd_ui.spec.samplers import AUTOMATIC
 
 Known = Callable[[ModelCard], Sequence[str]]  # the hashes of a model, as far as somebody has read it: of its file, of its tensors
+PROMPTS, EMBEDDING = ("prompt", "negative_prompt"), "embedding:"  # how their hashes are called
 KINDS = {"model": "checkpoint", "refiner": "checkpoint", "vae": "vae"}
 SHORTEST = 10  # digits that tell models apart; A1111's oldest hashes, of 8, are of another kind
 
@@ -32,6 +35,7 @@ def found(recipe: Recipe, cards: Mapping[str, ModelCard], known: Known) -> Recip
             notes.append(f"{label} {card.name} here is another file of that name: its hash is not {digits[:SHORTEST]}.")
     if "prompt" in values:
         values["prompt"] = _worn(values["prompt"], recipe.hashes, cards, known, notes)
+    _coin(values, recipe.hashes, cards.values(), known, notes)
     return replace(recipe, values=values, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -76,6 +80,19 @@ def _worn(prompt: str, hashes: dict[str, str], cards: Mapping[str, ModelCard], k
         else:
             notes.append(f"The LoRA {tag.name} is not here: take its tag out of the prompt, or put the file into the models folder.")
     return prompt
+
+
+def _coin(values: dict[str, Any], hashes: Mapping[str, str], cards: Iterable[ModelCard], known: Known, notes: list[str]) -> None:
+    """Embeddings that have another name here are called by that name in both prompts."""
+    ours = [card for card in cards if card.kind == INVERSION]
+    for name, digits in ((what.removeprefix(EMBEDDING), digits) for what, digits in hashes.items() if what.startswith(EMBEDDING)):
+        names = {said.casefold() for card in ours for said in coined.names(card)}
+        card = None if name.casefold() in names else _by_hash(digits, INVERSION, ours, known)
+        if card:
+            word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+            values |= {field: word.sub(lambda _, own=card: coined.escaped(coined.called(own)), values[field]) for field in PROMPTS if field in values}
+        elif name.casefold() not in names:
+            notes.append(f"The embedding {name} is not here: put the file into the models folder, or its name is read as plain words.")
 
 
 def _is_here(name: str, cards: Mapping[str, ModelCard]) -> bool:

@@ -5,8 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LORA = "lora"  # the kind of its card
+LORA, INVERSION = "lora", "embedding"  # the kinds of their cards
 LATENTS = {"sd1": "Stable Diffusion 1.x and 2.x", "sd2": "Stable Diffusion 1.x and 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL"}  # by family
+WITH_EMBEDDINGS = ("sd1", "sd2", "sdxl", "sdxl-refiner")  # families in whose prompts the name of an embedding means its vectors
+TITLES = {
+    "sd1": "Stable Diffusion 1.x",
+    "sd2": "Stable Diffusion 2.x",
+    "sdxl": "Stable Diffusion XL",
+    "sdxl-refiner": "Stable Diffusion XL's refiner",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,31 @@ class LoraFacts:
 
 
 @dataclass(frozen=True)
+class InversionFacts:
+    """A textual inversion embedding: vectors that stand for a word. widths: of the vectors for each text encoder. token: the word of its training."""
+
+    vectors: int = 1
+    widths: tuple[int, ...] = ()
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """How a model is asked that has no loop of ours, and runs by a pipeline of diffusers.
+
+    title: its family's. multiple: pixels that sides must be multiples of. tokens: of a prompt that it reads. negative: whether it takes a negative
+    prompt. guided: whether it takes a CFG scale. most: pixels of a picture that it works from; 0: any number.
+    """
+
+    title: str = ""
+    multiple: int = 8
+    tokens: int = 77
+    negative: bool = True
+    guided: bool = True
+    most: int = 0
+
+
+@dataclass(frozen=True)
 class Beside:
     """What other programs put beside a model's file. title: its maker's. base: the model it was made for, in the words of whoever wrote it.
 
@@ -67,7 +99,7 @@ class Own:
 class ModelCard:
     """name: unique in the index, what a request says. family: "sd1" and so on, "" where unknown. layout: "folder" or "file".
 
-    kind: "checkpoint", "vae" or "lora". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
+    kind: "checkpoint", "vae", "lora" or "embedding". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     samples: a strip of square pictures, one for each of the examples, side by side.
     prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
     """
@@ -88,6 +120,8 @@ class ModelCard:
     prediction: str = ""
     lora: LoraFacts | None = None
     beside: Beside = field(default_factory=Beside)
+    inversion: InversionFacts | None = None
+    stock: Stock | None = None
     own: Own = field(default_factory=Own)
 
     @property

@@ -18,6 +18,14 @@ class WornLora:
 
 
 @dataclass(frozen=True)
+class UsedInversion:
+    """An embedding whose name stood in one of the prompts. sha256: of its file."""
+
+    name: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Made:
     """How one picture was really computed.
 
@@ -40,6 +48,7 @@ class Made:
     schedule: str = ""
     steps_run: int = 0
     loras: tuple[WornLora, ...] = ()
+    inversions: tuple[UsedInversion, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sd_ui.engine.denoise import Ask, Prediction
 from sd_ui.engine.driver import Driver, Question
 from sd_ui.engine.generate import UNCHANGED, Engine
 from sd_ui.imaging.blobs import Blobs
+from sd_ui.models.hashes import Hashes
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Loading, Mapped, Stepped
 from sd_ui.spec.measured import Measured
@@ -26,8 +27,13 @@ BASE = GenerationRequest("a red cat", sampling=Sampling("Euler a", steps=5, cfg_
 class OneModel:
     """A pipeline manager with one model. leased: how many have it right now."""
 
+    hashes = Hashes()
+
     def __init__(self, model):
         self.model, self.leased, self.resident = model, 0, ("tiny",)
+
+    def cards(self):
+        return {}
 
     @contextmanager
     def lease(self, choice, loras=()):

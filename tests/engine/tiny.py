@@ -19,6 +19,7 @@ from sd_ui.engine.device import Place
 from sd_ui.engine.driver import Question
 from sd_ui.engine.families.table import FAMILIES
 from sd_ui.engine.family import TextPart
+from sd_ui.engine.inversions import Inversions
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.run import Clock, Inputs, Run
 from sd_ui.engine.text import TextEncoder
@@ -66,10 +67,10 @@ def loaded(in_channels: int = 4, prediction_type: str = "epsilon", vae: str = "k
     )  # fmt: skip
 
 
-def run_of(model: Loaded, request: GenerationRequest, inputs: Inputs = Inputs()) -> Run:
+def run_of(model: Loaded, request: GenerationRequest, inputs: Inputs = Inputs(), inversions: Inversions = Inversions()) -> Run:
     sampling = request.sampling
     said = request.prompt, request.negative_prompt, request.model.clip_skip
-    words = TextEncoder().encode(model, *said, guidance.scale(sampling), calls_of(sampling), request.emphasis)
+    words = TextEncoder().encode(model, *said, guidance.scale(sampling), calls_of(sampling), request.emphasis, inversions)
     return Run(request, SILENT, model, inputs, words, inputs.scene(request, model))
 
 

@@ -32,6 +32,9 @@ class Models:
     def misfit(self, checkpoint, lora):
         return "" if lora == "pixel" else f"{lora} does not go with {checkpoint}: it is for Stable Diffusion XL"
 
+    def text_widths(self, checkpoint):
+        return (32,)
+
     def tokens(self, checkpoint, text):
         return SimpleNamespace(used=len(text))
 

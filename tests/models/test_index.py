@@ -88,7 +88,6 @@ def test_a_folder_that_is_a_model_itself_may_be_given(models):
         (["double_blocks.0.img_attn.bias"], "Flux"),
         (["lora_unet_down_blocks_0.lora_up.weight"], "LoRA"),
         (["unet.down_blocks.0.lora.up.weight"], "LoRA"),
-        (["emb_params"], "textual inversion"),
         (["control_model.input_blocks.0.0.weight"], "ControlNet"),
         (["something.else"], "not a model"),
     ],

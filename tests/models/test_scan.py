@@ -162,7 +162,7 @@ def test_without_an_outputs_folder_nothing_is_written(tmp_path):
 
 # ---------------------------------------------------------------- layouts
 LAYOUTS = {
-    "AUTOMATIC1111": (("webui.py", "launch.py"), "models/Lora/ink.safetensors", "models/ControlNet/x.safetensors", "embeddings/y.safetensors"),
+    "AUTOMATIC1111": (("webui.py", "launch.py"), "models/Lora/ink.safetensors", "models/ControlNet/x.safetensors", "hypernetworks/y.safetensors"),
     "ComfyUI": (
         ("main.py", "comfy/model.py"),
         "models/loras/ink.safetensors",
@@ -179,7 +179,7 @@ LAYOUTS = {
         ("invokeai.yaml",),
         "models/sdxl/lora/ink.safetensors",
         "models/any/siglip/x.safetensors",
-        "models/sd-1/embedding/y.safetensors",
+        "models/sd-1/ip_adapter/y.safetensors",
     ),
 }
 

@@ -3,15 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd_ui.prompt.chunks import Tokens, framed, laid_out, used
+from sd_ui.prompt.chunks import PLACE, Coined, Tokens, framed, laid_out, used
 from sd_ui.prompt.language import chunked
 
 COMMA, BREAK = 0, None
+WORDS = st.sampled_from([Coined("a", 1), Coined("b", 7), Coined("c", 75)])
 IDS = st.lists(st.one_of(st.integers(1, 9), st.sampled_from([COMMA, COMMA, BREAK])), max_size=400)
 
 
-def slowly(ids: list[int | None], size: int) -> list[list[int]]:
-    """The published rules, token by token."""
+def slowly(ids: list[int | Coined | None], size: int) -> list[list[int | str]]:
+    """The published rules, token by token; what a comma moves takes its vectors along. A vector is written as its word's name and its number."""
     chunks, chunk, comma = [], [], -1
     for id in ids:
         if id is BREAK:
@@ -23,6 +24,11 @@ def slowly(ids: list[int | None], size: int) -> list[list[int]]:
             chunks, chunk, comma = [*chunks, chunk[: comma + 1]], chunk[comma + 1 :], -1
         if len(chunk) == size:
             chunks, chunk, comma = [*chunks, chunk], [], -1
+        if isinstance(id, Coined):
+            if len(chunk) + id.vectors > size:
+                chunks, chunk, comma = [*chunks, chunk], [], -1
+            chunk += [f"{id.name}{i}" for i in range(id.vectors)]
+            continue
         chunk.append(id)
     return [*chunks, chunk] if chunk or not chunks else chunks
 
@@ -36,6 +42,19 @@ def test_chunks_are_those_of_the_slow_rules(ids, size):
     assert [id for chunk in chunks for id in chunk.ids] == [id for id in ids if id is not BREAK]
     assert all(len(chunk.ids) == len(chunk.weights) <= size for chunk in chunks)
     assert all(weight == 1.0 + id / 10 for chunk in chunks for id, weight in zip(chunk.ids, chunk.weights, strict=True))
+
+
+@given(st.lists(st.one_of(st.integers(1, 9), st.just(COMMA), WORDS), max_size=200))
+def test_coined_words_stay_whole_and_stand_where_the_slow_rules_put_them(ids):
+    chunks = laid_out([Tokens(ids)], 75, COMMA)
+    found = []
+    for chunk in chunks:
+        said = list(chunk.ids)
+        for place, word in chunk.coined:
+            assert said[place : place + word.vectors] == [PLACE] * word.vectors
+            said[place : place + word.vectors] = [f"{word.name}{i}" for i in range(word.vectors)]
+        found.append(said)
+    assert found == slowly(ids, 75) and all(len(chunk.ids) == len(chunk.weights) <= 75 for chunk in chunks)
 
 
 def test_what_follows_a_late_comma_goes_to_the_next_chunk():

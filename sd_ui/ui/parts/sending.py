@@ -65,7 +65,8 @@ def hashes_of(record: Record) -> dict[str, str]:
     """Of the models that a record names."""
     request, made = record.request, record.made
     hashes = {"model": made.model_hash, "vae": made.vae_hash if request.model.vae else "", "refiner": made.refiner_hash if request.refiner else ""}
-    return {what: sha256 for what, sha256 in hashes.items() if sha256} | {f"lora:{lora.name}": lora.sha256 for lora in made.loras if lora.sha256}
+    hashes |= {f"lora:{lora.name}": lora.sha256 for lora in made.loras} | {f"embedding:{one.name}": one.sha256 for one in made.inversions}
+    return {what: sha256 for what, sha256 in hashes.items() if sha256}
 
 
 def recipe_of(services: Services, found: Metadata) -> Recipe | None:
