@@ -6,7 +6,8 @@ import gradio as gr
 
 from sd_ui.ui.components.component import static
 
-STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "loras.css", "library.css")
+STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "loras.css", "library.css", "prompting.css")
+SCRIPTS = ("page.js", "keys.js", "marks.js")  # one each: what is wrong with one keeps no other from running
 
 
 def theme() -> gr.themes.Base:
@@ -46,7 +47,7 @@ def theme() -> gr.themes.Base:
 
 
 CSS = "\n".join(static(name) for name in STYLES)
-HEAD = f"<script>\n{static('page.js')}\n</script>"
+HEAD = "\n".join(f"<script>\n{static(name)}\n</script>" for name in SCRIPTS)
 
 
 def launch_options() -> dict[str, Any]:

@@ -129,12 +129,12 @@ def tokens(used: int, chunks: int, size: int, parts: int = 1) -> str:
 def problems(text: str, found: Sequence[Any]) -> str:
     """Markup: a line for each, with its place in the prompt. What a person wrote is escaped. A press on a line selects the place."""
     lines = [
-        f"<li class='{'fatal' if problem.fatal else 'odd'}' data-start='{problem.start:d}' data-end='{problem.end:d}'>"
+        f"<li class='{'fatal' if problem.fatal else 'odd'}' tabindex='0' data-start='{problem.start:d}' data-end='{problem.end:d}'>"
         f"<code>{html.escape(excerpt(text, problem.start, problem.end))}</code> {html.escape(problem.why)}</li>"
         for problem in found[:PROBLEMS]
     ]
     more = f"<li>and {len(found) - PROBLEMS} more</li>" if len(found) > PROBLEMS else ""
-    return f"<ul>{''.join(lines)}{more}</ul>" if found else ""
+    return f"<ul data-length='{len(text)}'>{''.join(lines)}{more}</ul>" if found else ""
 
 
 def excerpt(text: str, start: int, end: int) -> str:

@@ -11,7 +11,14 @@ def test_what_is_odd_is_said_below_the_prompt_and_a_press_selects_it(person):
     lines.nth(1).click()
     place = "() => { const box = document.querySelector('#field-prompt textarea'); return box.value.slice(box.selectionStart, box.selectionEnd); }"
     assert person.page.evaluate(place) == "__color__"
+    marked = "() => [...document.querySelectorAll('.prompt-marks .odd, .prompt-marks .fatal')].map((mark) => mark.className + ' ' + mark.textContent)"
+    eventually(lambda: person.page.evaluate(marked) == ["odd (", "fatal __color__"])
+    person.picture("problems")
+    person.page.keyboard.press("Home")
+    person.page.keyboard.type("so, ")
+    assert person.page.evaluate(marked) == ["odd (", "fatal __color__"]
     person.says("a (red sphere:1.2)")
+    eventually(lambda: person.page.evaluate(marked) == [])
     eventually(lambda: lines.count() == 0 and "3 / " in person.page.inner_text("#tokens-prompt"))
 
 

@@ -76,12 +76,16 @@ document.addEventListener("blur", (event) => {
   name();
 })();
 
-// A press on what is said of a prompt selects the place that it is about. Places count characters, the browser counts UTF-16 units.
-document.addEventListener("click", (event) => {
-  const line = event.target.closest && event.target.closest(".problems li[data-start]");
-  const box = line && line.closest(".prompt-group").querySelector("textarea");
-  if (!box) return;
-  const units = (count) => [...box.value].slice(0, count).join("").length;
-  box.focus();
-  box.setSelectionRange(units(Number(line.dataset.start)), units(Number(line.dataset.end)));
-});
+// A press on what is said of a prompt, or Enter on it, selects the place that it is about. Places count characters, the browser counts UTF-16 units.
+(() => {
+  const select = (event) => {
+    const line = event.target.closest && event.target.closest(".problems li[data-start]"), box = line && line.closest(".prompt-group").querySelector("textarea");
+    if (!box || !getSelection().isCollapsed) return;  // what is said may be copied, too
+    const units = (count) => [...box.value].slice(0, count).join("").length;
+    event.preventDefault();
+    box.focus();
+    box.setSelectionRange(units(Number(line.dataset.start)), units(Number(line.dataset.end)));
+  };
+  document.addEventListener("click", select);
+  document.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) select(event); });
+})();
