@@ -4,7 +4,7 @@ Latents are float32, (1, C, h, w), on the model's device: one row per picture.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -24,14 +24,20 @@ Predict = Callable[[Tensor, Tensor], Prediction]  # (latents as the model wants 
 
 @dataclass(frozen=True)
 class Held:
-    """The part of the picture that must come out unchanged, for models without mask channels."""
+    """The part of the picture that must come out unchanged, for models without mask channels.
+
+    mask: (1, 1, h, w), 1 where new content goes, 0 where none does. What lies between goes its own way only for its share of the run, at the end:
+    differential diffusion (Levin and Fried 2023).
+    """
 
     clean: Tensor
     noise: Tensor
-    mask: Tensor  # (1, 1, h, w), 1 where new content goes
+    mask: Tensor
 
-    def into(self, latents: Tensor, kept: Tensor) -> Tensor:
-        return (1 - self.mask) * kept + self.mask * latents
+    def into(self, latents: Tensor, kept: Tensor, done: float) -> Tensor:
+        """done: the share of the run that lies behind, 0 to 1."""
+        free = ((self.mask > 0) & (self.mask >= 1 - done)).to(latents.dtype)
+        return (1 - free) * kept + free * latents
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,18 @@ def numbered(sampling: Sampling) -> Sampling:
     except StopIteration as end:
         latents: Tensor = end.value
         return latents
+
+
+@dataclass
+class Tape:
+    """What a sampler was told so far, and the step that it came to."""
+
+    predictions: list[Prediction] = field(default_factory=list)
+    step: int = 0
+
+    def keep(self, step: Step) -> None:
+        self.predictions.append(step.prediction)
+        self.step = step.index
 
 
 def fast_forward(sampling: Sampling, tape: Sequence[Prediction]) -> Ask | Tensor:

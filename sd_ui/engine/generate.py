@@ -9,10 +9,13 @@ from itertools import groupby
 import sd_ui
 from sd_ui.engine import depth, guidance, inversions, refiner, start
 from sd_ui.engine.driver import Course, Driver
+from sd_ui.engine.families.stock import StockModel
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.refiner import Second
-from sd_ui.engine.run import Clock, Inputs, Run, drawn
+from sd_ui.engine.run import Clock, Run, drawn
+from sd_ui.engine.stock_run import StockRun
 from sd_ui.engine.text import TextEncoder
 from sd_ui.engine.timeline import Timeline
 from sd_ui.imaging.blobs import Blobs
@@ -58,6 +61,10 @@ class Engine:
                 second = leases.enter_context(self._second(said, loaded))
             watch.saw(loaded)
             leases.enter_context(watch.watches_memory(loaded.place.device))
+            if isinstance(loaded, StockModel):
+                for index in indexes:
+                    yield from StockRun(said, delivery, loaded, inputs).picture(index, clock)
+                return
             with watch.spends("text"):
                 text = self._encoded(said, loaded)
             with watch.spends("start"):
@@ -100,9 +107,9 @@ class Engine:
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:
-    assert inputs.image is not None and request.source is not None
+    assert inputs.unchanged is not None and request.source is not None
     size = request.source.image.width, request.source.image.height
-    said = UNCHANGED if size == (request.width, request.height) else FITTED
+    said = UNCHANGED if size == inputs.unchanged.size else FITTED
     for index in range(request.count):
         if index not in done:
-            yield drawn(request, index, inputs.image, Made(app=sd_ui.__version__), (*inputs.notes, said))
+            yield drawn(request, index, inputs.unchanged, Made(app=sd_ui.__version__), (*inputs.notes, said))

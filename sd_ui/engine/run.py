@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import diffusers
 import torch
@@ -10,50 +11,36 @@ from PIL import Image
 from torch import Tensor
 
 import sd_ui
-from sd_ui.engine import guidance, interval, pixels, start, text
+from sd_ui.engine import guidance, interval, pixels, start, text, trained_flow
 from sd_ui.engine import noise as noises
-from sd_ui.engine.denoise import Ask, Prediction, Sampling, Step, numbered
+from sd_ui.engine.denoise import Ask, Prediction, Sampling, Step, Tape, fast_forward, numbered
 from sd_ui.engine.driver import Course, Question
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.preview import previewer
+from sd_ui.engine.policy import DECODING, SAMPLING
 from sd_ui.engine.refiner import Second
+from sd_ui.engine.relief import Relief
 from sd_ui.engine.samplers import table
 from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.start import Scene
 from sd_ui.engine.stopwatch import Stopwatch
 from sd_ui.engine.timeline import PredictAt, Timeline
-from sd_ui.imaging import files, ops
-from sd_ui.imaging.blobs import Blobs
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Event, Stepped
 from sd_ui.spec.made import Made
-from sd_ui.spec.request import GenerationRequest, ImageRef, Inpaint, images_of
+from sd_ui.spec.request import GenerationRequest
 from sd_ui.spec.samplers import SAMPLERS, resolved
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The job's own pictures, fitted to its size."""
+class Counted(Protocol):
+    """A step that is done: `index` of `total`."""
 
-    image: Image.Image | None = None
-    mask: Image.Image | None = None
-    depth: Tensor | None = None
-    notes: tuple[str, ...] = ()
+    @property
+    def index(self) -> int: ...
 
-    @classmethod
-    def of(cls, request: GenerationRequest, blobs: Blobs) -> "Inputs":
-        if request.source is None:
-            return cls()
-        refs, size = images_of(request), (request.width, request.height)
-        resize = request.source.resize
-        given = blobs.open(refs["init"])
-        image = ops.fit(files.flattened(given), *size, resize)
-        mask = ops.fit_mask(blobs.open(refs["mask"]), *size, resize) if "mask" in refs else None
-        own_depth = torch.from_numpy(ops.depth_plane(ops.fit(blobs.open(refs["depth"]), *size, resize))) if "depth" in refs else None
-        return cls(image, mask, own_depth, (*whitened(given), *resized(refs["init"], *size)))
-
-    def scene(self, request: GenerationRequest, loaded: Loaded) -> Scene:
-        return start.scene_of(request, loaded, self.image, self.mask, self.depth)
+    @property
+    def total(self) -> int: ...
 
 
 @dataclass
@@ -65,7 +52,7 @@ class Clock:
     done: int = 0
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def tick(self, step: Step, last: int) -> tuple[float, float]:
+    def tick(self, step: Counted, last: int) -> tuple[float, float]:
         self.done += step.index - last
         elapsed = time.monotonic() - self.began
         return elapsed, elapsed / max(1, self.done) * max(0, self.pictures * step.total - self.done)
@@ -82,6 +69,7 @@ class Run:
     text: Timeline
     scene: Scene
     second: Second | None = None
+    relief: Relief = field(default_factory=Relief)
 
     @property
     def steps(self) -> int:
@@ -91,26 +79,29 @@ class Run:
         with clock.watch.spends("sampling"):
             latents = yield from self.sampled(index, clock)
         with clock.watch.spends("decoding"):
-            image = pixels.decoded(self.loaded, latents)
+            image = yield from self.relief.tried(DECODING, lambda: pixels.decoded(self.loaded, latents))
         clock.watch.counted["pictures"] += 1
-        match self.request.source:
-            case Inpaint(mask_blur=blur):
-                assert self.inputs.image is not None and self.inputs.mask is not None
-                image = ops.paste(self.inputs.image, image, ops.soft_mask(self.inputs.mask, blur))
-        yield drawn(self.request, index, image, self.made(), self.notes())
+        yield drawn(self.request, index, self.inputs.finished(self.request, image), self.made(), self.notes())
 
     def sampled(self, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+        """Out of memory it goes on from its last step: a fresh sampler comes there by the tape, without a call of the model."""
+        tape = Tape()
+        go_on = lambda: self.told(self.sampling(index), tape, index, clock)  # noqa: E731
+        return (yield from self.relief.continued(SAMPLING, go_on, lambda: f"at step {tape.step + 1}"))
+
+    def sampling(self, index: int) -> Sampling:
         request, loaded = self.request, self.loaded
         channels, size = loaded.vae.config.latent_channels, (request.width, request.height)
         noise, source = noises.begun(channels, *size, request.seed_of(index), request.noise_of(index))
         plan = self.plan()
         begun = start.begin(plan, self.scene, noise.to(loaded.place.device), start.strength(request))
-        return (yield from self.told(numbered(plan.sample(begun, source)), self.predict(), index, clock))
+        return numbered(plan.sample(begun, source))
 
     def plan(self) -> SigmaPlan:
         sampling, loaded = self.request.sampling, self.loaded
         run = start.steps_to_run(sampling.steps, start.strength(self.request))
-        facts, device, aligned = loaded.scheduler_config, loaded.place.device, loaded.family.aligned
+        facts = trained_flow.sized(loaded.scheduler_config, self.request.width, self.request.height)
+        device, aligned = loaded.place.device, loaded.family.aligned
         plan = table.plan(sampling.sampler, sampling.schedule, facts, sampling.steps, run, device, aligned)
         return replace(plan, guides=lambda: guidance.guide(sampling.guidance, guidance.scale(sampling)))
 
@@ -125,15 +116,19 @@ class Run:
 
     def answers(self, text: Timeline, second: Second | None) -> PredictAt:
         unet = self.scene.denoiser or self.loaded.denoiser
-        scale, size = guidance.scale(self.request.sampling), (self.request.width, self.request.height)
-        first = text.predicted(lambda told: self.loaded.family.predict(unet, told, scale, self.scene.channels, size))
-        return second.after(first, scale, size) if second else first
+        scale, distilled = guidance.scale(self.request.sampling), self.request.sampling.distilled_cfg
+        size = self.request.width, self.request.height
+        first = text.predicted(lambda told: self.loaded.family.predict(unet, told, scale, self.scene.channels, size, distilled))
+        return second.after(first, scale, size, distilled) if second else first
 
-    def told(self, sampling: Sampling, predict: PredictAt, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
-        """The sampler's questions go to the driver, its steps become events."""
-        look, last = previewer(self.loaded), 0
+    def told(self, sampling: Sampling, tape: Tape, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+        """The sampler's questions go to the driver, its steps become events. tape: what it was told before, and will be told."""
+        look, predict = None if self.delivery.preview == "off" else previewer(self.loaded), self.predict()
+        reached = fast_forward(sampling, tape.predictions)
+        if isinstance(reached, Tensor):
+            return reached
         try:
-            said: Ask | Step = next(sampling)
+            said: Ask | Step = reached
             while True:
                 if isinstance(said, Ask):
                     clock.watch.counted["calls"] += 1
@@ -141,18 +136,16 @@ class Run:
                     assert answer is not None
                     said = sampling.send(answer)
                     continue
-                elapsed, remaining = clock.tick(said, last)
-                last = said.index
+                elapsed, remaining = clock.tick(said, tape.step)
+                tape.keep(said)
                 seen = self.seen(said)
-                preview = None if seen is None else look(seen)
+                preview = None if seen is None or look is None else look(seen)
                 clock.watch.counted["previews"] += seen is not None
                 yield Stepped(said.index, said.total, preview, index + 1, self.request.count, elapsed, remaining)
-            inversions=self.text.inversions,
                 said = next(sampling)
         except StopIteration as end:
             latents: Tensor = end.value
             return latents
-        said = (*self.inputs.notes, *self.text.notes)
 
     def seen(self, step: Step) -> Tensor | None:
         """What the preview shows of a step, or None where it shows nothing."""
@@ -177,10 +170,12 @@ class Run:
             schedule=resolved(sampling.sampler, sampling.schedule),
             steps_run=self.steps,
             loras=loaded.loras,
+            inversions=self.text.inversions,
         )
 
     def notes(self) -> tuple[str, ...]:
         asked, layers = self.request.model.clip_skip, text.layers(self.loaded)
+        said = (*self.inputs.notes, *self.text.notes)
         if asked <= layers:
             return said
         return (*said, f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers.")
@@ -188,15 +183,3 @@ class Run:
 
 def drawn(request: GenerationRequest, index: int, image: Image.Image, made: Made, notes: tuple[str, ...]) -> Drawn:
     return Drawn(index, request.seed_of(index), image.width, image.height, image.tobytes(), made, notes)
-
-
-def whitened(image: Image.Image) -> tuple[str, ...]:
-    """A model knows no transparency."""
-    transparent = image.mode == "RGBA" and any(image.getchannel("A").histogram()[:255])
-    return ("The picture's transparent parts were put on white.",) if transparent else ()
-
-
-def resized(ref: ImageRef, width: int, height: int) -> tuple[str, ...]:
-    if (ref.width, ref.height) == (width, height):
-        return ()
-    return (f"The picture of {ref.width}x{ref.height} was fitted to {width}x{height}.",)

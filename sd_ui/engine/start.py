@@ -1,18 +1,22 @@
 """A mode is what the loop starts from: noise, a picture, a picture with a mask, a picture with its depth."""
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 
 import torch
-from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from sd_ui.engine import depth, pixels
 from sd_ui.engine.denoise import Held, Plan, Start
+from sd_ui.engine.family import Denoiser
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.noise import LATENT_SCALE
-from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint
+from sd_ui.imaging import masking
+from sd_ui.spec.request import CONTENTS, DepthToImage, GenerationRequest, ImageToImage, Inpaint
+
+ORIGINAL, FILL, NOISE, NOTHING = CONTENTS
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Scene:
     """What all pictures of a job have in common besides the text: inputs, encoded once.
 
     image, mask: fitted to the request's size, upright. clean: the picture's latents. channels: what is joined to the latents at every step,
-    for a U-Net that takes them; None: the plain one.
+    for a U-Net that takes them; None: the plain one. held_mask: (1, 1, h, w), 1 where new content goes, for the loop to hold the rest.
+    content, cells: what the run starts from inside a mask, and which cells that is.
     """
 
     image: Image.Image | None = None
@@ -29,7 +34,16 @@ class Scene:
     channels: Tensor | None = None
     held_mask: Tensor | None = None
     depth: Tensor | None = None
-    denoiser: UNet2DConditionModel | None = None
+    denoiser: Denoiser | None = None
+    content: str = ORIGINAL
+    cells: Tensor | None = None
+
+    def begun(self, noise: Tensor) -> Tensor:
+        """The clean latents that a run starts from: the picture's, or inside the mask what A1111 calls latent noise and latent nothing."""
+        assert self.clean is not None
+        if self.cells is None or self.content not in (NOISE, NOTHING):
+            return self.clean
+        return self.clean * (1 - self.cells) + (noise * self.cells if self.content == NOISE else 0)
 
 
 def steps_to_run(steps: int, strength: float) -> int:
@@ -47,8 +61,7 @@ def from_noise(plan: Plan, scene: Scene, noise: Tensor) -> Start:
 
 def from_image(plan: Plan, scene: Scene, noise: Tensor) -> Start:
     """The picture's latents, as noisy as the first of the steps that are left wants them."""
-    assert scene.clean is not None
-    return Start(plan.noised(scene.clean, noise), scene.channels, held(scene, noise))
+    return Start(plan.noised(scene.begun(noise), noise), scene.channels, held(scene, noise))
 
 
 def held(scene: Scene, noise: Tensor) -> Held | None:
@@ -62,8 +75,18 @@ def begin(plan: Plan, scene: Scene, noise: Tensor, denoising_strength: float) ->
     return from_noise(plan, scene, noise) if denoising_strength >= 1 else from_image(plan, scene, noise)
 
 
-def scene_of(request: GenerationRequest, loaded: Loaded, image: Image.Image | None, mask: Image.Image | None, own_depth: Tensor | None) -> Scene:
-    """image: RGB, mask: L (white where new content goes), both of the request's size. own_depth: (h, w), more is nearer."""
+def scene_of(
+    request: GenerationRequest,
+    loaded: Loaded,
+    image: Image.Image | None,
+    mask: Image.Image | None,
+    own_depth: Tensor | None,
+    shades: Tensor | None = None,
+) -> Scene:
+    """image: RGB, mask: L (white where new content goes), both of the request's size. own_depth: (h, w), more is nearer.
+
+    shades: (h, w), 0 to 1, how much each place may change, where the mask's edge is soft.
+    """
     match request.source:
         case None:
             return Scene()
@@ -72,24 +95,38 @@ def scene_of(request: GenerationRequest, loaded: Loaded, image: Image.Image | No
             return Scene(image, clean=pixels.encoded(loaded, pixels.tensor(image)))
         case Inpaint():
             assert image is not None and mask is not None
-            return inpainting(loaded, image, mask)
+            return inpainting(loaded, image, mask, request.source.masked_content, shades)
         case DepthToImage():
             assert image is not None
             estimate = depth.estimated(loaded, image) if own_depth is None else own_depth
-            channels = depth.plane(estimate, request.width, request.height).to(loaded.place.device)
+            channels = deep(loaded, estimate, request.width, request.height)
             return Scene(image, clean=pixels.encoded(loaded, pixels.tensor(image)), channels=channels, depth=estimate, denoiser=loaded.depth_unet)
 
 
-def inpainting(loaded: Loaded, image: Image.Image, mask: Image.Image) -> Scene:
-    """A model with nine input channels is told mask and masked picture; for the others the loop holds what lies outside the mask."""
+def deep(loaded: Loaded, estimate: Tensor, width: int, height: int) -> Tensor:
+    """What a depth model is told besides latents."""
+    if loaded.family.pictured_depth:
+        return pixels.encoded(loaded, pixels.tensor(Image.open(io.BytesIO(depth.shown(estimate, width, height)))))
+    return depth.plane(estimate, width, height).to(loaded.place.device)
+
+
+def inpainting(loaded: Loaded, image: Image.Image, mask: Image.Image, content: str = ORIGINAL, shades: Tensor | None = None) -> Scene:
+    """A model with more input channels is told mask and masked picture; for the others, and where the edge is soft, the loop holds what stays."""
     rgb = pixels.tensor(image)
     white = torch.from_numpy((pixels.grey(mask) >= 128).astype("float32"))[None, None]
     cells = latent_mask(white).to(loaded.place.device)
-    clean = pixels.encoded(loaded, rgb)
-    if loaded.inpaint_unet is not None:
-        masked = pixels.encoded(loaded, rgb * (white < 0.5))
-        return Scene(image, mask, clean, channels=torch.cat([cells, masked], dim=1), denoiser=loaded.inpaint_unet)
-    return Scene(image, mask, clean, held_mask=cells)
+    clean = pixels.encoded(loaded, pixels.tensor(masking.filled(image, mask)) if content == FILL else rgb)
+    scene = Scene(image, mask, clean, content=content, cells=cells, held_mask=cells if shades is None else degrees(shades).to(loaded.place.device))
+    if loaded.inpaint_unet is None:
+        return scene
+    masked = pixels.encoded(loaded, rgb * (white < 0.5))
+    channels = loaded.family.painted(white.to(loaded.place.device), cells, masked)
+    return replace(scene, channels=channels, denoiser=loaded.inpaint_unet, held_mask=None if shades is None else scene.held_mask)
+
+
+def degrees(shades: Tensor) -> Tensor:
+    """(H, W) -> (1, 1, H/8, W/8): of each cell the mean."""
+    return avg_pool2d(shades[None, None], LATENT_SCALE)
 
 
 def latent_mask(mask: Tensor) -> Tensor:

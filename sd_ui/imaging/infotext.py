@@ -11,7 +11,7 @@ from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NONE, NUMBER
 from sd_ui.spec.limits import number, whole, within
 from sd_ui.spec.made import Record
-from sd_ui.spec.request import NOISES, DepthToImage, GenerationRequest, Guidance, Inpaint
+from sd_ui.spec.request import MASK_EDGES, NOISES, DepthToImage, GenerationRequest, Guidance, Inpaint, Sampling
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
 
 PROMPT, NEGATIVE = "Prompt", "Negative prompt"
@@ -24,6 +24,7 @@ HASH = re.compile(r" \[[0-9a-f]*\]\Z")  # behind a refiner's name
 CARD = "NV"  # the noise source that draws what a graphics card would
 GUIDANCE = {"Skip Early CFG": "start", "Guidance stop": "stop", "CFG rescale": "rescale", "APG threshold": "threshold", "APG momentum": "momentum",
             "APG parallel": "parallel"}  # fmt: skip
+MASKING = ("inpaint_area", "mask_padding", "masked_content", "mask_mode", "mask_edge")
 FIELD = {"start": "guidance_start", "stop": "guidance_stop", "rescale": "cfg_rescale"}
 JSON_KEYS = ("Hashes", "Civitai resources", "Civitai metadata")  # the values that other programs write as bare JSON
 
@@ -44,6 +45,8 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "Sampler", request.sampling.sampler
     yield "Schedule type", request.sampling.schedule
     yield "CFG scale", decimal(request.sampling.cfg_scale)
+    distilled = request.sampling.distilled_cfg
+    yield "Distilled CFG Scale", decimal(distilled) if distilled != Sampling.distilled_cfg else ""
     yield "Seed", str(record.seed)
     yield "Size", f"{request.width}x{request.height}"
     yield "Model hash", made.model_hash[:10]
@@ -61,16 +64,25 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "ENSD", str(noise.eta_delta) if noise.eta_delta else ""
     yield "RNG", noise.source  # a text that does not say so means noise from the GPU
     yield from changed(guidance, Guidance())
-    yield "Mask blur", str(source.mask_blur) if isinstance(source, Inpaint) else ""
+    yield from masked(source) if isinstance(source, Inpaint) else ()
     yield "Resize mode", source.resize if source else ""
     yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
     yield "Lora hashes", ", ".join(f"{lora.name.translate(NO_MARKS)}: {lora.sha256[:12]}" for lora in made.loras if lora.sha256)
+    yield "TI hashes", ", ".join(f"{one.name.translate(NO_MARKS)}: {one.sha256[:12]}" for one in made.inversions if one.sha256)
     yield "Emphasis", request.emphasis if request.emphasis != fields.default("emphasis") else ""
     yield "Styles", ", ".join(request.styles)
     yield "Template", request.prompt if said.prompt != request.prompt else ""
-    yield "TI hashes", ", ".join(f"{one.name.translate(NO_MARKS)}: {one.sha256[:12]}" for one in made.inversions if one.sha256)
     yield "Negative Template", request.negative_prompt if said.negative_prompt != request.negative_prompt else ""
     yield "Version", f"sdui-{made.app}" if made.app else "sdui"  # must not look like an old A1111, which would switch readers' behaviour
+
+
+def masked(source: Inpaint) -> Iterator[tuple[str, str]]:
+    yield "Mask blur", str(source.mask_blur)
+    yield "Inpaint area", source.inpaint_area if source.is_window else ""
+    yield "Masked area padding", str(source.mask_padding) if source.is_window else ""
+    yield "Masked content", source.masked_content.lower() if source.masked_content != Inpaint.masked_content else ""
+    yield "Mask mode", source.mask_mode if source.is_inverted else ""
+    yield "Soft inpainting enabled", "True" if source.is_soft else ""
 
 
 def changed(guidance: Guidance, usual: Guidance) -> Iterator[tuple[str, str]]:
@@ -198,7 +210,10 @@ def values(text: str) -> Reading:
         return Reading("txt2img", result, {})
     others, mode, notes = dict(said), _mode(said), _notes(said)
     result |= {"clip_skip": 1, "emphasis": fields.default("emphasis"), "refiner": NONE, "vae": AUTOMATIC}
+    result |= {"distilled_cfg_scale": Sampling.distilled_cfg}
     result |= extras.written(GenerationRequest()) | {"noise_source": CARD}
+    if mode == "inpaint":
+        result |= {name: fields.default(name) for name in MASKING}
     for key, read in _READERS.items():
         if key in said and (found := read(said[key])):
             result |= found
@@ -209,7 +224,7 @@ def values(text: str) -> Reading:
 def _mode(said: dict[str, str]) -> str:
     if "Depth map" in said:
         return "depth2img"
-    if said.keys() & {"Mask blur", "Mask mode", "Inpaint area", "Masked content", "Masked area padding"}:
+    if said.keys() & {"Mask blur", "Mask mode", "Inpaint area", "Masked content", "Masked area padding", "Soft inpainting enabled"}:
         return "inpaint"
     is_hires = any(key.startswith("Hires ") for key in said)
     return "img2img" if "Denoising strength" in said and not is_hires else "txt2img"
@@ -274,6 +289,7 @@ def _one_of(name: str) -> Callable[[str], dict[str, Any]]:
 _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Steps": _number("steps"),
     "CFG scale": _number("cfg_scale"),
+    "Distilled CFG Scale": _number("distilled_cfg_scale"),
     "Seed": _number("seed"),
     "Size": _size,
     "Model": _word("model"),
@@ -284,6 +300,11 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Clip skip": _number("clip_skip"),
     "Emphasis": _one_of("emphasis"),
     "Mask blur": _number("mask_blur"),
+    "Inpaint area": _one_of("inpaint_area"),
+    "Masked area padding": _number("mask_padding"),
+    "Masked content": _one_of("masked_content"),
+    "Mask mode": _one_of("mask_mode"),
+    "Soft inpainting enabled": lambda value: {"mask_edge": MASK_EDGES[value == "True"]},
     "Resize mode": _one_of("resize"),
     "RNG": lambda value: {"noise_source": CARD} if value == "GPU" else _one_of("noise_source")(value),
     "Variation seed": _number("variation_seed"),

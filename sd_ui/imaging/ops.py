@@ -24,6 +24,12 @@ def fit_mask(mask: Image.Image, width: int, height: int, resize: str) -> Image.I
     return _fitted(mask_from(mask), width, height, resize, Image.Resampling.NEAREST)
 
 
+def fit_shades(mask: Image.Image, width: int, height: int, resize: str) -> Image.Image:
+    """A mask that is L already, with all its shades: black and white stays black and white."""
+    resampling = Image.Resampling.NEAREST if set(np.unique(np.asarray(mask))) <= {0, 255} else Image.Resampling.BILINEAR
+    return _fitted(mask, width, height, resize, resampling)
+
+
 def mask_from(image: Image.Image) -> Image.Image:
     """Any picture as a mask: L, 255 where new content goes and 0 elsewhere.
 
@@ -76,7 +82,7 @@ def _fitted(image: Image.Image, width: int, height: int, resize: str, resampling
         raise ValueError(f"{resize!r} is not a resize mode; known are: {', '.join(RESIZES)}")
     if resize == JUST:
         return _scaled(image, (width, height), (0, 0, *image.size), resampling)
-    inner = _inner_size(image.size, (width, height), covers=resize == CROP)
+    inner = inner_size(image.size, (width, height), covers=resize == CROP)
     left, top = width // 2 - inner[0] // 2, height // 2 - inner[1] // 2
     if resize == FILL:
         return _edges_stretched(_scaled(image, inner, (0, 0, *image.size), resampling), left, top, width, height)
@@ -85,7 +91,7 @@ def _fitted(image: Image.Image, width: int, height: int, resize: str, resampling
     return _scaled(image, (width, height), (-left * across, -top * down, right, bottom), resampling)
 
 
-def _inner_size(size: tuple[int, int], target: tuple[int, int], covers: bool) -> tuple[int, int]:
+def inner_size(size: tuple[int, int], target: tuple[int, int], covers: bool) -> tuple[int, int]:
     """The size, of the picture's own shape, that just covers the target or just lies within it (rounded down, as A1111)."""
     (w, h), (width, height) = size, target
     by_width = width * h > w * height if covers else width * h < w * height

@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from sd_ui.imaging import files, ops
+from sd_ui.imaging import files, masking, ops
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.colour import plain
 from sd_ui.jobs.queue import Job, Queue
 from sd_ui.prompt import language, networks
+from sd_ui.prompt import plain as plain_text
 from sd_ui.prompt.coined import vocabulary
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec import limits as door
@@ -19,10 +20,12 @@ from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, IMAGE
 from sd_ui.spec.limits import Accepted, Limits
-from sd_ui.spec.request import RESIZES, GenerationRequest, ImageRef
+from sd_ui.spec.request import RESIZES, GenerationRequest, ImageRef, Inpaint
 
 CHUNK = 75  # tokens that a text encoder takes at once, at most
 PICTURES = tuple(field.name for field in FIELDS.values() if field.kind == IMAGE)
+NONE_MASKED = "nothing to change: no part of it is white. Paint where new content should go"
+ALL_MASKED = "nothing to change: everything is masked, and what is not masked is to be painted"
 PLACE_OF = {"init": "image", "mask": "mask", "depth": "depth"}  # a picture's name in a form -> in a Source
 
 
@@ -50,9 +53,9 @@ class Models(Protocol):
 
     def cards(self) -> Mapping[str, ModelCard]: ...
     def tokens(self, checkpoint: str, text: str) -> Tokens: ...
+    def text_widths(self, checkpoint: str) -> tuple[int, ...]: ...
     def misfit(self, checkpoint: str, lora: str) -> str:
         """Why a checkpoint cannot wear a LoRA; "" where it can."""
-    def text_widths(self, checkpoint: str) -> tuple[int, ...]: ...
 
 
 class Reader:
@@ -66,18 +69,32 @@ class Reader:
         accepted, pictures = self._checked(mode, values)
         return self._kept(accepted, pictures)
 
+    def rehearsed(self, mode: str, values: Mapping[str, Any]) -> Accepted:
+        """What `read` would answer, and nothing is kept. Raises BadRequest."""
+        return self._checked(mode, values)[0]
+
+    def judged(self, mode: str, values: Mapping[str, Any]) -> Accepted:
+        """The same without looking at pictures: any ImageRef stands for one. Raises BadRequest."""
+        accepted = door.fitted(mode, values, self._models.cards(), self._limits)
+        request = self._wording.worded(accepted.request)
+        for told in {request.words_of(i): request.plain(i) for i in range(request.count)}.values():
+            if (card := self._models.cards()[told.model.checkpoint]).stock:
+                check_plain(told, card)
+                continue
+            self._check_loras(told)
+            self._check_length(told)
+        return Accepted(request, accepted.notes)
+
     # ------------------------------------------------------------ parts
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
         pictures, notes = self._pictures(mode, values)
         others = {name: value for name, value in values.items() if name not in PICTURES}
-        accepted = door.fitted(mode, others | {name: given.size_only for name, given in pictures.items()}, self._models.cards(), self._limits)
-        check_mask_left(pictures.get("mask"), accepted.request)
-        request = self._wording.worded(accepted.request)
-        for told in {request.words_of(i): request.plain(i) for i in range(request.count)}.values():
-            self._check_loras(told)
-            self._check_length(told)
+        accepted = self.judged(mode, others | {name: given.size_only for name, given in pictures.items()})
+        if isinstance(accepted.request.source, Inpaint):
+            pictures["mask"] = mask_for(pictures["mask"], pictures["init"], accepted.request.source)
+            check_mask_left(pictures["mask"], accepted.request, accepted.request.source)
         said = (note for given in pictures.values() for note in given.notes)
-        return Accepted(request, (*notes, *said, *accepted.notes)), pictures
+        return replace(accepted, notes=(*notes, *said, *accepted.notes)), pictures
 
     def _check_loras(self, request: GenerationRequest) -> None:
         for _, card in networks.resolved(networks.asked(request.prompt), self._models.cards()):
@@ -109,8 +126,6 @@ class Reader:
                 pictures[name] = self._picture(name, values[name])
             else:
                 notes.append(f"{FIELDS[name].label}: not used in {mode}.")
-        if "mask" in pictures and "init" in pictures:
-            pictures["mask"] = mask_for(pictures["mask"], pictures["init"])
         if "depth" in pictures and "init" in pictures:
             pictures["depth"] = depth_for(pictures["depth"], pictures["init"])
         return pictures, notes
@@ -167,14 +182,14 @@ class Intake(Reader):
         return self._queue.submit(accepted.request, owner, delivery, key), accepted.notes
 
 
-def mask_for(mask: Given, init: Given) -> Given:
-    """Black and white, and of the picture's size."""
-    image, notes = ops.mask_from(mask.image), mask.notes
+def mask_for(mask: Given, init: Given, source: Inpaint) -> Given:
+    """Black and white, with shades where its edge is soft, and of the picture's size. As it was given otherwise: it is the engine that inverts it."""
+    image, notes = masking.shades_from(mask.image) if source.is_soft else ops.mask_from(mask.image), mask.notes
     if image.size != init.image.size:
         was, now = (f"{size[0]}x{size[1]}" for size in (image.size, init.image.size))
-        image, notes = image.resize(init.image.size, Image.Resampling.NEAREST), (*notes, f"Mask: resized from {was} to {now}, the picture's size.")
-    if image.getbbox() is None:
-        raise BadRequest("mask", "nothing to change: no part of it is white. Paint where new content should go")
+        image, notes = ops.fit_shades(image, *init.image.size, RESIZES[0]), (*notes, f"Mask: resized from {was} to {now}, the picture's size.")
+    if masking.shaded(source, image).getbbox() is None:
+        raise BadRequest("mask", ALL_MASKED if source.is_inverted else NONE_MASKED)
     return Given(image, notes)
 
 
@@ -187,13 +202,11 @@ def depth_for(depth: Given, init: Given) -> Given:
     return Given(ops.fit(depth.image, *init.image.size, RESIZES[0]), (*depth.notes, note))
 
 
-def check_mask_left(mask: Given | None, request: GenerationRequest) -> None:
+def check_mask_left(mask: Given, request: GenerationRequest, source: Inpaint) -> None:
     """What lies in a part that is cut off, or is too small to be seen in a smaller picture, is gone once both are fitted."""
-    if mask is None or request.source is None:
-        return
-    fitted = ops.fit_mask(mask.image, request.width, request.height, request.source.resize)
-    if fitted.getbbox() is None:
-        size = f"{request.width}x{request.height} ({request.source.resize})"
+    _, seen = masking.looked_at(source, masking.shaded(source, mask.image), (request.width, request.height))
+    if seen.getbbox() is None:
+        size = f"{request.width}x{request.height} ({source.resize})"
         raise BadRequest("mask", f"nothing to change: no part of it is left in {size}. Paint more, or choose another size or resize mode")
 
 
@@ -201,6 +214,13 @@ def with_pictures(request: GenerationRequest, refs: Mapping[str, Any]) -> Genera
     if request.source is None:
         return request
     return replace(request, source=replace(request.source, **refs))
+
+
+def check_plain(request: GenerationRequest, card: ModelCard) -> None:
+    """For a model that reads plain text. Raises BadRequest for what of our language it cannot be told."""
+    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        if why := plain_text.refused(text, request.emphasis, negative=name == "negative_prompt"):
+            raise BadRequest(name, f"{card.name} runs by diffusers' own pipeline: {why}")
 
 
 def check(delivery: Delivery) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sd_ui.spec.request import EMPHASES, GUIDANCES, MODES, NOISES, RESIZES, Guidance, Sampling
+from sd_ui.spec.request import AREAS, CONTENTS, EMPHASES, GUIDANCES, MASK_EDGES, MASK_MODES, MODES, NOISES, RESIZES, Guidance, Inpaint, Sampling
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
 
 TEXT, CHOICE, NAMES, INTEGER, NUMBER, SEED, IMAGE = "text", "choice", "names", "integer", "number", "seed", "image"
@@ -57,6 +57,9 @@ FIELDS: dict[str, Field] = {
         Field("cfg_scale", "CFG scale", NUMBER, "How far the prediction is pushed from the negative prompt towards the prompt. "
               "1: the prompt alone, in half the time. 7 is usual for Stable Diffusion, 3 for the embedded model.",
               None, -100, 100, 0.5, slider=(0, 30)),
+        Field("distilled_cfg_scale", "Distilled CFG scale", NUMBER, "For models that were taught to imitate guidance (Flux.1 dev), and are told its "
+              "scale: 3.5 is usual, 30 for Flux.1 Fill. Others are told nothing. Their CFG scale is 1.", Sampling.distilled_cfg, 0, 100, 0.5,
+              slider=(1, 30)),
         Field("width", "Width", INTEGER, "Pixels, in multiples of 8. A model is at its best near the size it was trained at.",
               None, 64, 4096, 8, slider=(64, 2048)),
         Field("height", "Height", INTEGER, "Pixels, in multiples of 8. Another size starts from another noise, so it gives another picture.",
@@ -79,6 +82,17 @@ FIELDS: dict[str, Field] = {
         Field("resize", "Resize mode", CHOICE, "How a picture of another shape is fitted to width and height.", RESIZES[1],
               choices=RESIZES, modes=WITH_IMAGE),
         Field("mask_blur", "Mask blur", INTEGER, "Width of the soft edge in pixels. It lies inside the mask.", 4, 0, 64, 1, modes=("inpaint",)),
+        Field("masked_content", "Masked content", CHOICE, "What the painting starts from inside the mask. Original: what is there. Fill: the colours "
+              "around it. Latent noise, Latent nothing: for strengths near 1.", CONTENTS[0], choices=CONTENTS, modes=("inpaint",)),
+        Field("inpaint_area", "Inpaint area", CHOICE, "Only masked paints the mask's surroundings at width and height and puts them back: more "
+              "detail for a small part of a large picture, which keeps its size.", AREAS[0], choices=AREAS, modes=("inpaint",)),
+        Field("mask_padding", "Only masked padding", INTEGER, "How many of the picture's pixels around the mask are seen. The more, the better "
+              "the new part fits in.", Inpaint.mask_padding, 0, 256, 4, modes=("inpaint",)),
+        Field("mask_mode", "Mask mode", CHOICE, "Which part is painted: the masked one, or all the rest.", MASK_MODES[0],
+              choices=MASK_MODES, modes=("inpaint",)),
+        Field("mask_edge", "Mask edge", CHOICE, "Soft: the darker a place of the mask and the nearer to its blurred edge, the less it changes, so "
+              "that old and new grow together (differential diffusion, A1111's soft inpainting).", MASK_EDGES[0],
+              choices=MASK_EDGES, modes=("inpaint",)),
         Field("noise_source", "Noise source", CHOICE, "Whose random numbers. CPU: the usual ones here. NV: those of an NVIDIA card, as A1111's are "
               "where it does not say RNG: CPU. Size-stable: the same pattern where two sizes overlap around the middle.", NOISES[0],
               choices=NOISES),

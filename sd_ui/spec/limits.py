@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sd_ui.spec import extras, fields
+from sd_ui.spec import extras, families, fields, stock
 from sd_ui.spec.cards import LATENTS, Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
@@ -25,6 +25,8 @@ from sd_ui.spec.request import (
     Source,
 )
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")  # owner/name
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     said = {field.name: read(field, values.get(field.name), card.defaults, notes) for field in FIELDS.values() if field.kind not in (CHOICE, IMAGE)}
     if not second and said["refiner_switch_at"] != fields.default("refiner_switch_at"):
         notes.append(f"{FIELDS['refiner_switch_at'].label} means nothing without a refiner; it was not used.")
-    width, height = size(said, limits, notes)
+    width, height = size(said, limits, notes, families.step(card))
     sampling = choose_sampling(values, said, card.defaults, limits, notes)
+    families.check_sampling(card, sampling)
     count = said["batch_count"]
     if count > limits.count:
         raise BadRequest("batch_count", f"{count} is more than this server allows (1 to {limits.count})")
@@ -87,7 +90,7 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
         styles=said["styles"],
         noise=extras.noise(choice("noise_source", values.get("noise_source"), fields.default("noise_source")), said, notes),
     )
-    return Accepted(request, tuple(notes))
+    return Accepted(request, (*notes, *stock.checked(request, card)))
 
 
 # ---------------------------------------------------------------- parts of the request
@@ -101,7 +104,7 @@ def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, Mode
     checkpoints = [card.name for card in models.values() if card.kind == "checkpoint"]
     card = models.get(name) if isinstance(name, str) else None
     if card is None or card.kind != "checkpoint":
-        raise BadRequest("model", unknown(name, checkpoints))
+        raise BadRequest("model", unknown_model(name, checkpoints))
     if card.fault:
         raise BadRequest("model", f"{card.name} cannot be used: {card.fault}")
     if mode not in card.modes:
@@ -134,6 +137,8 @@ def choose_second(mode: str, values: Mapping[str, Any], card: ModelCard, models:
         raise BadRequest("refiner", f"{name} cannot be used: {models[name].fault}")
     if card.name == EMBEDDED:
         raise BadRequest("refiner", "the embedded model has latents of its own, with which no other can go on")
+    if models[name].stock:
+        raise BadRequest("refiner", f"{name} cannot go on for another model: it runs by diffusers' own pipeline")
     check_latents("refiner", card, models[name])
     if "img2img" not in models[name].modes or "img2img" not in card.modes:
         raise BadRequest("refiner", f"{name} cannot go on for {card.name}: one of them knows {mode} only")
@@ -161,7 +166,7 @@ def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults
     if said["steps"] > limits.steps:
         raise BadRequest("steps", f"{said['steps']} is more than this server allows (1 to {limits.steps})")
     method = choice("guidance", values.get("guidance"), fields.default("guidance"))
-    return Sampling(name, schedule, said["steps"], said["cfg_scale"], extras.guidance(method, said, notes))
+    return Sampling(name, schedule, said["steps"], said["cfg_scale"], extras.guidance(method, said, notes), said["distilled_cfg_scale"])
 
 
 def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> Source | None:
@@ -173,24 +178,31 @@ def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any])
         case "img2img":
             return ImageToImage(image, strength, resize)
         case "inpaint":
-            return Inpaint(image, picture("mask", values), strength, resize, said["mask_blur"])
+            return masked(image, picture("mask", values), strength, resize, values, said)
         case _:
             depth = picture("depth", values) if values.get("depth") is not None else None
             return DepthToImage(image, depth, strength, resize)
 
 
-def size(said: Mapping[str, Any], limits: Limits, notes: list[str]) -> tuple[int, int]:
-    width, height = (rounded(name, said[name], notes) for name in ("width", "height"))
+def masked(image: ImageRef, mask: ImageRef, strength: float, resize: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> Inpaint:
+    words = ("mask_mode", "mask_edge", "masked_content", "inpaint_area")
+    chosen = {name: choice(name, values.get(name), fields.default(name)) for name in words}
+    return Inpaint(image, mask, strength, resize, said["mask_blur"], mask_padding=said["mask_padding"], **chosen)
+
+
+def size(said: Mapping[str, Any], limits: Limits, notes: list[str], step: int = 8) -> tuple[int, int]:
+    """step: of what both are multiples."""
+    width, height = (rounded(name, said[name], notes, step) for name in ("width", "height"))
     if width * height > limits.pixels:
-        side = math.isqrt(limits.pixels) // 8 * 8
+        side = math.isqrt(limits.pixels) // step * step
         raise BadRequest("width", f"{width}x{height} is more than this server allows ({limits.pixels / 1e6:.1f} megapixels, such as {side}x{side})")
     return width, height
 
 
-def rounded(name: str, value: int, notes: list[str]) -> int:
-    nearest = max(64, (value + 3) // 8 * 8)  # halfway goes down, so that 513 .. 516 are 512
+def rounded(name: str, value: int, notes: list[str], step: int = 8) -> int:
+    nearest = max(64, (value + step // 2 - 1) // step * step)  # halfway goes down, so that 513 .. 516 are 512
     if nearest != value:
-        notes.append(f"{FIELDS[name].label} {value} became {nearest}: it must be a multiple of 8.")
+        notes.append(f"{FIELDS[name].label} {value} became {nearest}: it must be a multiple of {step}.")
     return nearest
 
 
@@ -303,6 +315,14 @@ def unknown(value: Any, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(printable(value)[:80], names, n=3, cutoff=0.4)
     listed = f"did you mean {', '.join(near)}?" if near else f"known are: {', '.join(names[:30])}"
     return f"{shown(value)} is not known; {listed}"
+
+
+def unknown_model(value: Any, known: Iterable[str]) -> str:
+    """One that could be on a hub is not fetched for the asking: gigabytes are a person's decision."""
+    said = unknown(value, known)
+    if not isinstance(value, str) or not HUB_ID.fullmatch(value):
+        return said
+    return f"{said} If it is a model of huggingface.co, get it in the tab Models, or with: python -m sd_ui models get {value}"
 
 
 def shown(value: Any) -> str:

@@ -8,6 +8,10 @@ NOISES = ("CPU", "NV", "Size-stable")
 GUIDANCES = ("CFG", "APG", "CFG-Zero*")
 EMPHASES = ("Original", "No norm", "Ignore", "None")
 RESIZES = ("Just resize", "Crop and resize", "Resize and fill")
+MASK_MODES = ("Inpaint masked", "Inpaint not masked")
+MASK_EDGES = ("Hard", "Soft")
+CONTENTS = ("Original", "Fill", "Latent noise", "Latent nothing")
+AREAS = ("Whole picture", "Only masked")
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,35 @@ class ImageToImage:
 
 @dataclass(frozen=True)
 class Inpaint:
-    """mask: white where new content goes. mask_blur: the soft edge in pixels; it lies inside the mask."""
+    """mask: white where new content goes, by degrees where mask_edge is "Soft". mask_blur: the soft edge in pixels; it lies inside the mask.
+
+    masked_content: what the run starts from inside the mask. inpaint_area: "Only masked" paints the mask's surroundings alone, `mask_padding` of the
+    picture's pixels around it, at the request's size, and the result has the picture's own size.
+    """
 
     image: ImageRef
     mask: ImageRef
     strength: float = 0.75
     resize: str = "Crop and resize"
     mask_blur: int = 4
+    mask_mode: str = MASK_MODES[0]
+    mask_edge: str = MASK_EDGES[0]
+    masked_content: str = CONTENTS[0]
+    inpaint_area: str = AREAS[0]
+    mask_padding: int = 32
+
+    @property
+    def is_inverted(self) -> bool:
+        return self.mask_mode == MASK_MODES[1]
+
+    @property
+    def is_soft(self) -> bool:
+        return self.mask_edge == MASK_EDGES[1]
+
+    @property
+    def is_window(self) -> bool:
+        """Whether a part of the picture is painted, seen through a window."""
+        return self.inpaint_area == AREAS[1]
 
 
 @dataclass(frozen=True)
@@ -88,11 +114,14 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Sampling:
+    """distilled_cfg: what models are told that were taught to imitate guidance (Flux.1 dev); the others are told nothing."""
+
     sampler: str = "DPM++ 2M"
     schedule: str = "Automatic"
     steps: int = 20
     cfg_scale: float = 7.0
     guidance: Guidance = Guidance()
+    distilled_cfg: float = 3.5
 
 
 @dataclass(frozen=True)

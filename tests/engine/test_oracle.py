@@ -11,7 +11,7 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from sd_ui.engine import start
-from sd_ui.engine.run import Inputs
+from sd_ui.engine.inputs import Inputs
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Sampling
 from sd_ui.spec.samplers import SAMPLERS
 from tests.engine.kscheduler import KScheduler

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sd_ui.engine import start, text
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.run import Inputs
 from sd_ui.spec.request import GenerationRequest, ModelChoice, Sampling
 from tests.engine.kscheduler import KScheduler
 from tests.engine.test_load import card

@@ -15,10 +15,10 @@ from sd_ui.engine import pixels, start, text
 from sd_ui.engine.device import Place
 from sd_ui.engine.families import sd, sdxl
 from sd_ui.engine.family import Rows
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.preview import previewer
-from sd_ui.engine.run import Inputs
 from sd_ui.spec.request import GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
 from tests.engine.kscheduler import KScheduler
 from tests.engine.test_load import card

@@ -13,8 +13,8 @@ from sd_ui.engine.denoise import Prediction, Step, answered, fast_forward
 from sd_ui.engine.families import sd
 from sd_ui.engine.family import TextPart
 from sd_ui.engine.guidance import guided
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.noise import Drawn, latent_noise, randomness
-from sd_ui.engine.run import Inputs
 from sd_ui.engine.samplers import table
 from sd_ui.engine.start import Scene
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling

@@ -10,9 +10,9 @@ import torch
 from sd_ui.engine.denoise import Prediction
 from sd_ui.engine.device import choose
 from sd_ui.engine.generate import Engine
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.refiner import Second, boundary, switched
-from sd_ui.engine.run import Inputs
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.models.index import ModelIndex
 from sd_ui.spec.errors import BadRequest

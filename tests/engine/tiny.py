@@ -19,9 +19,10 @@ from sd_ui.engine.device import Place
 from sd_ui.engine.driver import Question
 from sd_ui.engine.families.table import FAMILIES
 from sd_ui.engine.family import TextPart
+from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.inversions import Inversions
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.run import Clock, Inputs, Run
+from sd_ui.engine.run import Clock, Run
 from sd_ui.engine.text import TextEncoder
 from sd_ui.prompt.language import calls_of
 from sd_ui.spec.cards import ModelCard

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from sd_ui.imaging import infotext
 from sd_ui.spec import extras
 from sd_ui.spec.fields import FIELDS, NONE
-from sd_ui.spec.made import Made, Record, WornLora
+from sd_ui.spec.made import Made, Record, UsedInversion, WornLora
 from sd_ui.spec.request import (
+    AREAS,
+    CONTENTS,
     EMPHASES,
     GUIDANCES,
+    MASK_EDGES,
+    MASK_MODES,
     NOISES,
     RESIZES,
     DepthToImage,
@@ -51,6 +55,11 @@ def test_the_whole_text_of_a_txt2img_picture() -> None:
         (ImageToImage(A, 0.5), "Model: m, Denoising strength: 0.5, RNG: CPU, Resize mode: Crop and resize, Version: sdui"),
         (Inpaint(A, B, 1.0, RESIZES[0], 9), "Model: m, Denoising strength: 1, RNG: CPU, Mask blur: 9, Resize mode: Just resize, Version: sdui"),
         (
+            Inpaint(A, B, 0.5, RESIZES[0], 9, MASK_MODES[1], MASK_EDGES[1], CONTENTS[2], AREAS[1], 16),
+            "Model: m, Denoising strength: 0.5, RNG: CPU, Mask blur: 9, Inpaint area: Only masked, Masked area padding: 16, "
+            "Masked content: latent noise, Mask mode: Inpaint not masked, Soft inpainting enabled: True, Resize mode: Just resize, Version: sdui",
+        ),
+        (
             DepthToImage(A, None, 0.75),
             "Model: m, Denoising strength: 0.75, RNG: CPU, Resize mode: Crop and resize, Depth map: estimated, Version: sdui",
         ),
@@ -79,6 +88,12 @@ def test_a_refiner_is_said_as_a1111_says_it_and_read_back() -> None:
     read = infotext.values(text).values
     assert (read["refiner"], read["refiner_switch_at"]) == ("sd_xl_refiner_1.0", 0.75)
     assert infotext.values(infotext.write(Record(request(), Made()), "m")).values["refiner"] == NONE
+
+
+def test_embeddings_are_said_as_a1111_says_them() -> None:
+    used = (UsedInversion("easynegative", "ab" * 32), UsedInversion("odd: one, two", "cd" * 32), UsedInversion("unknown"))
+    text = infotext.write(Record(request(negative_prompt="easynegative"), Made(inversions=used)), "m")
+    assert text.endswith(', TI hashes: "easynegative: abababababab, odd one two: cdcdcdcdcdcd", Version: sdui')
 
 
 def test_loras_are_said_with_the_hashes_that_other_programs_find_them_by() -> None:
@@ -122,7 +137,19 @@ NAMES = st.text(LETTERS, min_size=1, max_size=20).filter(lambda name: "\r" not i
 SOURCES = st.one_of(
     st.none(),
     st.builds(ImageToImage, st.just(A), st.floats(0, 1), st.sampled_from(RESIZES)),
-    st.builds(Inpaint, st.just(A), st.just(B), st.floats(0, 1), st.sampled_from(RESIZES), st.integers(0, 64)),
+    st.builds(
+        Inpaint,
+        st.just(A),
+        st.just(B),
+        st.floats(0, 1),
+        st.sampled_from(RESIZES),
+        st.integers(0, 64),
+        st.sampled_from(MASK_MODES),
+        st.sampled_from(MASK_EDGES),
+        st.sampled_from(CONTENTS),
+        st.sampled_from(AREAS),
+        st.integers(0, 256),
+    ),
     st.builds(DepthToImage, st.just(A), st.none() | st.just(B), st.floats(0, 1), st.sampled_from(RESIZES)),
 )
 GUIDED = st.builds(
@@ -189,7 +216,9 @@ def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) 
     if wanted.source:
         expected |= {"strength": wanted.source.strength, "resize": wanted.source.resize}
     if isinstance(wanted.source, Inpaint):
-        expected["mask_blur"] = wanted.source.mask_blur
+        names = ("mask_blur", "mask_mode", "mask_edge", "masked_content", "inpaint_area")
+        expected |= {name: getattr(wanted.source, name) for name in names}
+        expected["mask_padding"] = wanted.source.mask_padding if wanted.source.is_window else Inpaint.mask_padding
     assert (reading.mode, reading.values, reading.notes) == (wanted.mode, expected, ())
     assert reading.values.keys() <= FIELDS.keys()
     assert reading.others.keys() <= {

@@ -120,6 +120,27 @@ def test_an_empty_mask_is_refused(home, empty):
     assert "nothing to change" in refused(home, "mask", "inpaint", init=png(picture()), mask=png(empty))
 
 
+def test_a_mask_that_is_all_white_leaves_nothing_where_the_rest_is_painted(home):
+    full = Image.new("L", (64, 48), 255)
+    why = refused(home, "mask", "inpaint", init=picture(), mask=full, mask_mode="Inpaint not masked")
+    assert "everything is masked" in why
+    assert home.intake.submit("inpaint", {"init": picture(), "mask": Image.new("L", (64, 48)), "mask_mode": "Inpaint not masked"}, ALICE)
+
+
+def test_a_soft_mask_is_kept_with_its_shades(home):
+    grey = Image.linear_gradient("L").resize((64, 48))
+    job, _ = home.intake.submit("inpaint", {"init": picture(), "mask": grey, "mask_edge": "Soft"}, ALICE)
+    assert home.blobs.open(job.request.source.mask).convert("L").tobytes() == grey.tobytes()
+
+
+def test_only_masked_asks_for_no_size(home):
+    """A speck that would be lost in a picture made small is seen through its window."""
+    wide, speck = picture((1000, 900)), mask((1000, 900), (700, 700, 701, 701))
+    size = {"width": 64, "height": 64}
+    assert "no part of it is left" in refused(home, "mask", "inpaint", init=wide, mask=speck, **size)
+    assert home.intake.submit("inpaint", {"init": wide, "mask": speck, "inpaint_area": "Only masked", **size}, ALICE)
+
+
 def test_a_mask_of_which_nothing_is_left_at_the_pictures_size_is_refused(home):
     wide, at_the_edge = picture((640, 48)), mask((640, 48), (0, 0, 9, 47))
     assert "nothing to change: no part of it is left in 64x64 (Crop and resize)" in refused(home, "mask", "inpaint", init=wide, mask=at_the_edge)

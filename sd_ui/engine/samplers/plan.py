@@ -60,7 +60,7 @@ class SigmaPlan:
             said = self.understood(guide, prediction, x, point.sigma)
             asked, point, x = point, *self.advanced(run, said)
             if start.held is not None:
-                x = start.held.into(x, self.kept(start, point))
+                x = start.held.into(x, self.kept(start, point), point.step / self.total if point else 1)
             yield Step(asked.step + 1, self.total, t, asked.sigma, x, said.denoised, prediction)
         return x
 

@@ -22,7 +22,9 @@ def img2img() -> Widgets:
 def inpaint() -> Widgets:
     gr.HTML("<p class='tab-note'>Paint over what should change. Everything else stays, pixel for pixel.</p>")
     init = MaskCanvas(elem_id="inpaint-init")
-    return {"init": init} | settings("inpaint", "strength", "mask_blur", "resize")
+    widgets = settings("inpaint", "strength", "mask_blur", "masked_content", "inpaint_area", "mask_padding")
+    with gr.Accordion("More about the mask", open=False, elem_id="mask-more"):
+        return {"init": init} | widgets | settings("inpaint", "mask_mode", "mask_edge", "resize")
 
 
 def depth2img() -> Widgets:
