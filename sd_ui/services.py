@@ -8,9 +8,11 @@ from typing import Any, Protocol
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.bus import Bus
 from sd_ui.jobs.database import Database
+from sd_ui.jobs.foresight import Foresight
 from sd_ui.jobs.gallery import Gallery
 from sd_ui.jobs.intake import Intake
 from sd_ui.jobs.keep import Keep
+from sd_ui.jobs.measurements import Measurements
 from sd_ui.jobs.queue import Queue
 from sd_ui.jobs.worker import Driver, OpenDriver, Worker
 from sd_ui.models.hashing import Hasher
@@ -22,6 +24,7 @@ from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Event
 from sd_ui.spec.limits import Limits
+from sd_ui.spec.measured import Room
 from sd_ui.spec.request import EMBEDDED, GenerationRequest, ModelChoice
 
 PACKAGE = Path(__file__).parent
@@ -45,6 +48,7 @@ class Services:
     limits: Limits
     wording: Wording
     hasher: Hasher
+    foresight: Foresight
 
     def close(self) -> None:
         """Running jobs wait for the next start; nothing is lost."""
@@ -62,10 +66,14 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
     queue = Queue(database, per_owner=settings.max_waiting, in_all=settings.max_waiting_all)
     gallery, bus = Gallery(database, outputs), Bus()
     keep = Keep(gallery, outputs, lambda checkpoint: title(models.cards(), checkpoint))
-    worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs))
+    machine = Machine()
+    measurements = Measurements(database, lambda name: (models.card(name).family, models.numbers(name)))
+    worker = Worker(queue, bus, keep, open_driver or real_driver(settings, models, blobs, machine), measure=measurements.add)
     wording = open_wording(settings)
     intake = Intake(queue, blobs, models, limits, wording)
-    return Services(settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, Hasher(models, lambda: worker.busy))
+    foresight = Foresight.of(measurements, queue, bus, intake, models, lambda: worker.state.facts, lambda: machine.look())
+    hasher = Hasher(models, lambda: worker.busy)
+    return Services(settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, hasher, foresight)
 
 
 def open_models(settings: Settings) -> ModelIndex:
@@ -118,8 +126,24 @@ class EngineDriver:
         facts: dict[str, str] = self._engine.manager.facts()
         return facts
 
+    def room(self) -> Room:
+        """Any thread may ask."""
+        from sd_ui.engine import memory
 
-def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs) -> OpenDriver:
+        manager = self._engine.manager
+        return Room(memory.free(manager.place.device), manager.resident)
+
+
+@dataclass
+class Machine:
+    """The memory of the engine's device. look: None comes of it until there is an engine."""
+
+    look: Callable[[], Room | None] = lambda: None
+
+
+def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs, machine: Machine | None = None) -> OpenDriver:
+    """machine: is told where to look for its memory."""
+
     def opened(tell: Callable[[str], None]) -> Driver:
         tell("Loading PyTorch.")
         engine = open_engine(settings, models, blobs)
@@ -127,7 +151,10 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs) -> OpenDri
             tell("Loading the embedded model.")
             with engine.manager.lease(ModelChoice()):
                 pass
-        return EngineDriver(engine)
+        driver = EngineDriver(engine)
+        if machine is not None:
+            machine.look = driver.room
+        return driver
 
     return opened
 

@@ -34,7 +34,8 @@ LAYERS = {
     "engine": Layer(("spec", "durable", "prompt", "imaging", "models"),
                     (*HEAVY, "accelerate", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL", "psutil"),
                     late=("xformers", "controlnet_aux", "scipy")),
-    "jobs": Layer(("spec", "durable", "prompt", "imaging"), ("sqlite3", "PIL")),
+    "forecast": Layer(("spec", "prompt")),
+    "jobs": Layer(("spec", "durable", "prompt", "imaging", "forecast"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
     "ui": Layer(("services", "settings", "spec", "prompt", "imaging", "recipes", "jobs.owners"), ("gradio", "PIL")),
     "api": Layer(("services", "settings", "spec", "durable", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
+from typing import Any
 
 import psutil
 import torch
@@ -57,7 +58,8 @@ class Stopwatch:
             return None
         spent = {name: round(seconds, 4) for name, seconds in self._spent.items()}
         seconds = Seconds(**spent, whole=round(time.monotonic() - self.began, 4))
-        return replace(self._said, cold=self.cold, **self.counted, seconds=seconds, working=self._working)
+        counts: dict[str, Any] = {name: self.counted[name] for name in ("pictures", "calls", "previews")}
+        return replace(self._said, **counts, cold=self.cold, seconds=seconds, working=self._working)
 
 
 @dataclass

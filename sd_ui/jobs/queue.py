@@ -115,6 +115,11 @@ class Queue:
         rows = self._db.read(f"{JOB} WHERE number IN ({chosen}) {UPCOMING_THEN_NEWEST}", owner, wanted, limit)
         return [job for row in rows if (job := readable(row))]
 
+    def upcoming(self, limit: int = 100) -> list[Job]:
+        """Everybody's running jobs, then the waiting ones in their order."""
+        rows = self._db.read(f"{JOB} WHERE state IN ('running', 'waiting') ORDER BY state = 'running' DESC, place LIMIT ?", limit)
+        return [job for row in rows if (job := readable(row))]
+
     def position(self, job_id: str) -> int:
         """How many jobs, whosever they are, come before this one; 0 when it does not wait."""
         before = "SELECT count(*) AS before FROM job, (SELECT place FROM job WHERE id = ? AND state = 'waiting') AS mine"

@@ -38,6 +38,16 @@ MIGRATIONS = (
     );
     CREATE INDEX picture_owner ON picture (owner, number);
     """,
+    # what jobs took, for predictions: worth keeping, no harm when lost
+    """
+    CREATE TABLE measurement (
+        number  INTEGER PRIMARY KEY AUTOINCREMENT,
+        model   TEXT NOT NULL,
+        facts   TEXT NOT NULL,
+        created TEXT NOT NULL
+    );
+    CREATE INDEX measurement_model ON measurement (model, number);
+    """,
 )
 
 

@@ -16,6 +16,7 @@ from sd_ui.jobs.reasons import reason_of
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.events import FINAL, Cancelled, Done, Drawn, Event, Failed, Stepped
+from sd_ui.spec.measured import Measured
 from sd_ui.spec.request import GenerationRequest
 
 STARTING, READY, UNUSABLE = "starting", "ready", "failed"
@@ -36,6 +37,7 @@ class Driver(Protocol):
 
 
 OpenDriver = Callable[[Callable[[str], None]], Driver]
+Measure = Callable[[Job, Measured], None]
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,15 @@ class Ending:
 
 
 class Worker:
-    """open_driver is called in the worker's thread: that is where torch is imported. room: how many jobs run at once."""
+    """open_driver is called in the worker's thread: that is where torch is imported. room: how many jobs run at once.
 
-    def __init__(self, queue: Queue, bus: Bus, keep: Keep, open_driver: OpenDriver, room: int = 1) -> None:
-        self._queue, self._bus, self._keep, self._open_driver, self._room = queue, bus, keep, open_driver, room
+    measure: hears what each job took.
+    """
+
+    def __init__(
+        self, queue: Queue, bus: Bus, keep: Keep, open_driver: OpenDriver, room: int = 1, measure: Measure = lambda job, measured: None
+    ) -> None:
+        self._queue, self._bus, self._keep, self._open_driver, self._room, self._measure = queue, bus, keep, open_driver, room, measure
         self._running: dict[str, Course] = {}
         self._unwritten: list[Ending] = []
         self._unwanted: SimpleQueue[str] = SimpleQueue()
@@ -191,6 +198,8 @@ class Worker:
                 self._fail(job_id, event)
             case Drawn():
                 self._save(driver, job_id, event)
+            case Measured():
+                self._measure(self._running[job_id].job, event)
             case _ if not isinstance(event, FINAL):  # how a job ended is said here, when it is written down
                 self._bus.publish(job_id, event)
 

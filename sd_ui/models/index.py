@@ -1,14 +1,14 @@
 """The models that there are: a card for each, by the name that requests use. Names are keys of this index, never paths."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sd_ui.models import beside, files, fitting, folders, library, loras, own, presets, scan, tokens
+from sd_ui.models import amounts, beside, files, fitting, folders, library, loras, own, presets, scan, tokens
 from sd_ui.models.beside import Surroundings
 from sd_ui.models.finding import CHECKPOINT, OF_THE_DISK, VAE, Finding, faulty
 from sd_ui.models.findings import Findings
@@ -158,6 +158,21 @@ class ModelIndex:
         if why and other.family != card.family and other.family in TITLES and card.family in TITLES:
             why = f"it is for {TITLES[other.family]}, and {checkpoint} is {TITLES[card.family]}"
         return f"{lora} does not go with {checkpoint}: {why}" if why else ""
+
+    def numbers(self, checkpoint: str) -> int:
+        """How many its weights have in all; 0 where that cannot be told."""
+        return self._told(amounts.numbers, checkpoint)
+
+    def text_layers(self, checkpoint: str) -> int:
+        """What clip skip can count back; 0 where that cannot be told."""
+        return self._told(amounts.text_layers, checkpoint)
+
+    def _told(self, what: Callable[[Path], int], checkpoint: str) -> int:
+        card = self._cards.get(checkpoint)
+        try:
+            return self._remembered.ask(what, card.path) if card and not card.fault else 0
+        except (Unreadable, OSError):
+            return 0
 
     def _candidates(self) -> Iterable[Candidate]:
         yield Candidate(EMBEDDED, self._embedded)

@@ -1,6 +1,7 @@
 """Counts a prompt's tokens as CLIP's tokenizer does, without torch or transformers, and holds the tokenizer that single files do not bring."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 CLIP_L = Path(__file__).parent.parent / "engine" / "configs" / "clip_l_tokenizer"
 CONFIG = "tokenizer_config.json"
 START, END = "<|startoftext|>", "<|endoftext|>"
-COMMA = ",</w>"
+WORD_END = "</w>"
+COMMA = f",{WORD_END}"
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -37,6 +39,16 @@ class Reader:
     def ids(self, text: str) -> list[int]:
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return found
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What these tokens stand for, as the tokenizer has it: CLIP's in lower case."""
+        from tokenizers import decoders
+
+        if self.tokenizer.token_to_id(END) is None:
+            return str(self.tokenizer.decode(list(ids)))
+        names = (self.tokenizer.id_to_token(id) or "" for id in ids)
+        joined: str = decoders.ByteLevel().decode([name.replace(WORD_END, " ") for name in names])
+        return joined.strip()
 
     @property
     def comma(self) -> int | None:
@@ -85,7 +97,7 @@ def tokenizer(folder: Path) -> "Tokenizer":
     from tokenizers.models import BPE
 
     vocab, merges = vocabulary(folder)
-    made = Tokenizer(BPE(vocab, merges, unk_token=END, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False))
+    made = Tokenizer(BPE(vocab, merges, unk_token=END, continuing_subword_prefix="", end_of_word_suffix=WORD_END, fuse_unk=False))
     made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
     made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
