@@ -6,16 +6,17 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from sd_ui.imaging import files, masking, ops
+from sd_ui.imaging import files, masking, ops, outpaint
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.colour import plain
+from sd_ui.imaging.outpaint import Sides
 from sd_ui.jobs.queue import Job, Queue
 from sd_ui.prompt import language, networks
 from sd_ui.prompt import plain as plain_text
 from sd_ui.prompt.coined import vocabulary
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec import limits as door
-from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, IMAGE
@@ -88,6 +89,9 @@ class Reader:
     # ------------------------------------------------------------ parts
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
         pictures, notes = self._pictures(mode, values)
+        if mode == "inpaint" and "init" in pictures and (sides := sides_of(values)):
+            grown = grow(pictures, sides, door.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []))
+            pictures, values = pictures | grown, {**values, **size_of(grown["init"])}
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = self.judged(mode, others | {name: given.size_only for name, given in pictures.items()})
         if isinstance(accepted.request.source, Inpaint):
@@ -180,6 +184,27 @@ class Intake(Reader):
             self._queue.check_room(owner)
         accepted = self._kept(accepted, pictures)
         return self._queue.submit(accepted.request, owner, delivery, key), accepted.notes
+
+
+def sides_of(values: Mapping[str, Any]) -> Sides:
+    """Raises BadRequest."""
+    fields = {side: FIELDS[f"outpaint_{side}"] for side in ("left", "right", "top", "bottom")}
+    return Sides(**{side: door.read(field, values.get(field.name), Defaults(), []) for side, field in fields.items()})
+
+
+def grow(pictures: Mapping[str, Given], sides: Sides, overlap: int) -> dict[str, Given]:
+    """The picture with its new sides, and the mask with them; they are what the job keeps, so that it can be repeated as any other."""
+    init, mask = pictures["init"], pictures.get("mask")
+    sides = sides.rounded(*init.image.size)
+    image = outpaint.extended(init.image, sides)
+    painted = ops.fit_shades(masking.shades_from(mask.image), *init.image.size, RESIZES[0]) if mask else None
+    was, now = (f"{size[0]}x{size[1]}" for size in (init.image.size, image.size))
+    grown = Given(image, (*init.notes, f"The picture grew from {was} to {now}."))
+    return {"init": grown, "mask": Given(outpaint.extended_mask(painted, init.image.size, sides, overlap), mask.notes if mask else ())}
+
+
+def size_of(given: Given) -> dict[str, int]:
+    return {"width": given.image.width, "height": given.image.height}
 
 
 def mask_for(mask: Given, init: Given, source: Inpaint) -> Given:

@@ -73,7 +73,8 @@ FIELDS: dict[str, Field] = {
         Field("emphasis", "Emphasis", CHOICE, "What (word:1.2) does. Original multiplies and brings the mean back, as A1111 does; No norm only "
               "multiplies; Ignore reads the brackets and gives all words the same weight; None takes them for text.", EMPHASES[0], choices=EMPHASES),
         Field("init", "Picture", IMAGE, "The picture to start from.", modes=WITH_IMAGE, optional=False),
-        Field("mask", "Mask", IMAGE, "White where new content goes. Everything outside it stays, pixel for pixel.",
+        Field("mask", "Mask", IMAGE, "White where new content goes. Everything outside it stays, pixel for pixel. "
+              "Needed unless the picture is to grow.",
               modes=("inpaint",), optional=False),
         Field("depth", "Depth map", IMAGE, "A depth map of your own; bright is near. Without one it is estimated from the picture.",
               modes=("depth2img",)),
@@ -88,6 +89,9 @@ FIELDS: dict[str, Field] = {
               "detail for a small part of a large picture, which keeps its size.", AREAS[0], choices=AREAS, modes=("inpaint",)),
         Field("mask_padding", "Only masked padding", INTEGER, "How many of the picture's pixels around the mask are seen. The more, the better "
               "the new part fits in.", Inpaint.mask_padding, 0, 256, 4, modes=("inpaint",)),
+        *(Field(f"outpaint_{side}", f"Outpaint {side}", INTEGER, f"Pixels to grow the picture by {where}. What is new is masked and painted; width "
+                "and height become those of the grown picture.", 0, 0, 2048, 8, slider=(0, 512), modes=("inpaint",))
+          for side, where in (("left", "at its left"), ("right", "at its right"), ("top", "above"), ("bottom", "below"))),
         Field("mask_mode", "Mask mode", CHOICE, "Which part is painted: the masked one, or all the rest.", MASK_MODES[0],
               choices=MASK_MODES, modes=("inpaint",)),
         Field("mask_edge", "Mask edge", CHOICE, "Soft: the darker a place of the mask and the nearer to its blurred edge, the less it changes, so "

@@ -129,6 +129,7 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
         "schedule": request.sampling.schedule,
         "steps": request.sampling.steps,
         "cfg_scale": request.sampling.cfg_scale,
+        "distilled_cfg_scale": request.sampling.distilled_cfg,
         "width": request.width,
         "height": request.height,
         "seed": str(seed),
@@ -139,7 +140,7 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
     }
     renamed = {"init": "image"}
     own = [field.name for field in fields.of_mode(request.mode) if field.name not in values]
-    return values | {name: getattr(source, renamed.get(name, name)) for name in own}
+    return values | {name: getattr(source, renamed.get(name, name), fields.default(name)) for name in own}  # a picture that grew has grown already
 
 
 def best(defaults: Defaults) -> dict[str, Any]:

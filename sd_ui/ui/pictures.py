@@ -12,13 +12,16 @@ from sd_ui.spec.made import Record
 from sd_ui.spec.request import images_of
 from sd_ui.ui.components.pictures import Given, as_paint, painted, uploaded, value_of
 
+OUTPAINT = ("outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom")
+
 
 def taken(services: Services, owner: str, values: dict[str, Any]) -> dict[str, Any]:
     """The values with what the page's components gave as bytes and pictures. A mask canvas gives both picture and mask."""
     given = {name: value for name, value in values.items() if isinstance(value, Given)}
+    grows = any(values.get(name) for name in OUTPAINT)  # then what is new is the mask
     pictures: dict[str, bytes | Image.Image] = {name: read(services, owner, name, value) for name, value in given.items()}
     for value in given.values():
-        if value.mask is not None:
+        if value.mask or (value.mask is not None and not grows):
             pictures["mask"] = painted(value.mask)
     return values | pictures
 

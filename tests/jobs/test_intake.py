@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -139,6 +140,22 @@ def test_only_masked_asks_for_no_size(home):
     size = {"width": 64, "height": 64}
     assert "no part of it is left" in refused(home, "mask", "inpaint", init=wide, mask=speck, **size)
     assert home.intake.submit("inpaint", {"init": wide, "mask": speck, "inpaint_area": "Only masked", **size}, ALICE)
+
+
+def test_a_picture_that_grows_needs_no_mask_and_keeps_what_it_was(home):
+    before = picture((61, 48))
+    asked = {"init": before, "outpaint_left": 32, "outpaint_bottom": 16, "mask_blur": 4, "width": 512, "height": 512}
+    job, notes = home.intake.submit("inpaint", asked, ALICE)
+    request = job.request
+    assert (request.width, request.height) == (96, 64) and "The picture grew from 61x48 to 96x64." in notes
+    image, mask = home.blobs.open(request.source.image), np.asarray(home.blobs.open(request.source.mask)) > 0
+    assert image.crop((35, 0, 96, 48)).tobytes() == before.convert("RGB").tobytes(), "what is missing to a multiple of 8 was added at the left, too"
+    assert mask[:, :39].all() and mask[44:].all() and not mask[:44, 39:].any()
+
+
+def test_a_picture_that_grows_too_large_is_refused(home):
+    assert "more than this server allows" in refused(home, "width", "inpaint", init=picture((900, 900)), outpaint_left=2048, outpaint_top=2048)
+    assert "-8 is out of range (0 to 2048)" in refused(home, "outpaint_left", "inpaint", init=picture(), outpaint_left=-8)
 
 
 def test_a_mask_of_which_nothing_is_left_at_the_pictures_size_is_refused(home):

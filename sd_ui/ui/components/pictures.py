@@ -84,7 +84,7 @@ def is_uploaded(path: str) -> bool:
 
 # ---------------------------------------------------------------- masks
 def painted(mask: str) -> Image.Image:
-    """The mask canvas's data-URI as a picture of 0 and 255, where 255 is new content."""
+    """The mask canvas's data-URI as a picture, L, the lighter the more new content."""
     if not mask:
         raise BadRequest("mask", "is empty: paint over the part that should change, or open a mask")
     if len(mask) > MASK_CHARACTERS:
@@ -94,13 +94,13 @@ def painted(mask: str) -> Image.Image:
     except binascii.Error:
         raise BadRequest("mask", "is not a PNG that can be read") from None
     image = files.decode(data, "mask").image  # its size is checked before its pixels are read
-    return image.convert("RGBA").getchannel("A").point([0] * 128 + [255] * 128)
+    return image.convert("RGBA").getchannel("A")
 
 
 def as_paint(mask: Image.Image) -> str:
     """The way back: what the mask canvas shows for a mask of an earlier request."""
     paint = Image.new("RGBA", mask.size, (*PAINT, 0))
-    paint.putalpha(mask.convert("L").point([0] * 128 + [255] * 128))
+    paint.putalpha(mask.convert("L"))
     data = io.BytesIO()
     paint.save(data, "PNG")
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -23,6 +23,8 @@ def inpaint() -> Widgets:
     gr.HTML("<p class='tab-note'>Paint over what should change. Everything else stays, pixel for pixel.</p>")
     init = MaskCanvas(elem_id="inpaint-init")
     widgets = settings("inpaint", "strength", "mask_blur", "masked_content", "inpaint_area", "mask_padding")
+    with gr.Accordion("Outpaint: grow the picture", open=False, elem_id="outpaint"):
+        widgets |= settings("inpaint", "outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom")
     with gr.Accordion("More about the mask", open=False, elem_id="mask-more"):
         return {"init": init} | widgets | settings("inpaint", "mask_mode", "mask_edge", "resize")
 
