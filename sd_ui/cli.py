@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
         commands, "models", models, "List the models, what they can do, and why some cannot be used.", ("models_dir", "outputs_dir")
     )
     listing.add_argument("--json", action="store_true", help="As JSON.")
+    getting = listing.add_subparsers(metavar="get", help="Fetch a model from Hugging Face: models get --help")
+    get_flags(add_command(getting, "get", get, "Fetch a model from Hugging Face into the models folder.", ("models_dir",)))
     info_flags(add_command(commands, "info", info, "Print what a picture remembers of how it was made.", ()))
     checking = add_command(commands, "doctor", doctor, "Say what this installation can do, what is missing, and how to get it.", ENGINE_SETTINGS)
     checking.add_argument("--json", action="store_true", help="As JSON.")
@@ -68,6 +70,12 @@ def generate_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, metavar="DIR", help="Folder of the pictures (default: today's, in the outputs folder).")
     command.add_argument("--quality", type=int, default=92, metavar="NUMBER", help="Of JPEG and WebP, 1 to 100 (default: %(default)s).")
     command.add_argument("--json", action="store_true", help="Print one JSON object with the files and their records.")
+
+
+def get_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="owner/name, owner/name/file.safetensors, or the address of its page.")
+    command.add_argument("--revision", default="", metavar="NAME", help="Branch, tag or commit (default: what is there now).")
+    command.add_argument("--plan", action="store_true", help="Only say what would be fetched.")
 
 
 def info_flags(command: argparse.ArgumentParser) -> None:
@@ -134,6 +142,14 @@ def models(given: argparse.Namespace, settings: Settings) -> int:
             short = f"  [{sha256[:10]}]" if sha256 else ""  # as A1111 and Civitai write it
             print(f"{star}{c.name}{short}  ({', '.join(filter(None, [kind, c.family]))}, {c.size / 1e6:.0f} MB): {does(c)}")
     return OK
+
+
+def get(given: argparse.Namespace, settings: Settings) -> int:
+    """Ctrl+C stops it; the same command goes on where it was."""
+    from sd_ui.hub.console import get
+    from sd_ui.services import open_fetcher
+
+    return get(open_fetcher(settings), given.model, given.revision, given.plan)
 
 
 def as_row(card: ModelCard, sha256: str) -> dict[str, Any]:

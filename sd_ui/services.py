@@ -1,10 +1,14 @@
 """The composition root: everything that has state is made here, once, and handed to whoever needs it. Importing it imports no torch and no gradio."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sd_ui.hub.downloads import Downloads
+from sd_ui.hub.fetch import Fetcher, folder_of
+from sd_ui.hub.hub import Hub
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.bus import Bus
 from sd_ui.jobs.database import Database
@@ -48,10 +52,12 @@ class Services:
     limits: Limits
     wording: Wording
     hasher: Hasher
+    downloads: Downloads
     foresight: Foresight
 
     def close(self) -> None:
         """Running jobs wait for the next start; nothing is lost."""
+        self.downloads.close()
         self.hasher.stop()
         self.worker.stop()
         self.database.close()
@@ -72,13 +78,17 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
     wording = open_wording(settings)
     intake = Intake(queue, blobs, models, limits, wording)
     foresight = Foresight.of(measurements, queue, bus, intake, models, lambda: worker.state.facts, lambda: machine.look())
-    hasher = Hasher(models, lambda: worker.busy)
-    return Services(settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, hasher, foresight)
+    hasher, downloads = Hasher(models, lambda: worker.busy), Downloads(open_fetcher(settings), models.refresh)
+    return Services(settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, hasher, downloads, foresight)
 
 
 def open_models(settings: Settings) -> ModelIndex:
     outputs = settings.outputs_dir
     return ModelIndex(settings.models_dir, PACKAGE / "embedded", PRESETS, PACKAGE / "embedded_loras", outputs / ".models", outputs / "presets")
+
+
+def open_fetcher(settings: Settings, environ: Mapping[str, str] = os.environ) -> Fetcher:
+    return Fetcher(Hub.of(environ), folder_of(settings.models_dir))
 
 
 def open_wording(settings: Settings) -> Wording:

@@ -138,6 +138,9 @@ class Settings:
     device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")
     model_memory_mb: int = setting(0, whole(0, 10_000_000), "Memory that models may fill, in megabytes; 0: a share of what there is.")
+    allow_downloads: bool = setting(
+        False, SWITCH, "Let everybody who may open the page get models from Hugging Face, not only you at this machine."
+    )
     no_hashing: bool = setting(False, SWITCH, "Hash only models that are loaded, not all of them in the background.")
     format: str = setting("png", one_of(*FORMATS), "Format of saved pictures.")
     preview: str = setting("predicted", one_of(*PREVIEWS), "What the live preview shows.")
@@ -182,6 +185,12 @@ class Settings:
     def open_to_all(self) -> bool:
         """Whether strangers reach this server and are asked for no password: then nobody may change what all of them see."""
         return bool(self.space and not self.auth) or (self.no_auth and self.open_to_others)
+
+    @property
+    def may_download(self) -> bool:
+        """Whether who opens the page may fill the disk of this machine: where that can only be its owner, or the owner has said so."""
+        reached = self.space or self.open_to_others or self.allowed_host or self.root_path or len(self.logins) > 1
+        return self.allow_downloads or not reached
 
     @property
     def open_to_others(self) -> bool:

@@ -31,17 +31,18 @@ LAYERS = {
     "imaging": Layer(("spec", "durable"), ("PIL", "numpy"), late=("scipy",)),
     "recipes": Layer(("spec", "prompt", "imaging")),
     "models": Layer(("spec", "durable"), late=("tokenizers",)),
+    "hub": Layer(("spec", "models", "durable")),
     "engine": Layer(("spec", "durable", "prompt", "imaging", "models"),
                     (*HEAVY, "accelerate", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL", "psutil"),
                     late=("xformers", "controlnet_aux", "scipy")),
     "forecast": Layer(("spec", "prompt")),
     "jobs": Layer(("spec", "durable", "prompt", "imaging", "forecast"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
-    "ui": Layer(("services", "settings", "spec", "prompt", "imaging", "recipes", "jobs.owners"), ("gradio", "PIL")),
+    "ui": Layer(("services", "settings", "spec", "hub", "prompt", "imaging", "recipes", "jobs.owners"), ("gradio", "PIL")),
     "api": Layer(("services", "settings", "spec", "durable", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),
     "settings": Layer(("spec",)),
-    "services": Layer(("settings", "spec", "prompt", "imaging", "models", "jobs"), late=("engine", "torch")),
-    "cli": Layer(("settings", "spec"), late=("serve", "draw", "doctor", "services", "imaging", "recipes")),
+    "services": Layer(("settings", "spec", "prompt", "imaging", "models", "hub", "jobs"), late=("engine", "torch")),
+    "cli": Layer(("settings", "spec"), late=("serve", "draw", "doctor", "services", "hub", "imaging", "recipes")),
     "serve": Layer(("services", "settings"), late=("ui", "api", "gradio", "starlette")),
     "draw": Layer(("services", "settings", "spec", "durable", "imaging", "models", "jobs"), ("PIL",)),
     "doctor": Layer(("services", "settings", "spec"), late=("torch", "torchvision", "xformers")),
@@ -170,7 +171,7 @@ def test_the_page_comes_up_without_torch():
 
 
 def test_the_light_layers_load_nothing_heavy():
-    layers = ("spec", "prompt", "imaging", "recipes", "models", "jobs", "settings")
+    layers = ("spec", "prompt", "imaging", "recipes", "models", "hub", "jobs", "settings")
     light = [path for path in FILES if layer_of(path) in layers and path.name != "__init__.py"]
     names = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light)
     assert loaded_after(f"import {names}", (*HEAVY, "gradio", "starlette", "scipy", "tokenizers")) == ""

@@ -125,8 +125,8 @@ def _index(path: Path) -> dict[str, Any]:
 
 def _checkpoint(path: Path) -> Finding:
     index = _index(path)
-    if stranger := _stranger(index):
-        return stranger
+    if found := stranger(index):
+        return found
     _check_part(path, "unet", index)
     for part in ("vae", *(text for text, _ in texts(path))):
         _check_part(path, part, index)
@@ -141,7 +141,8 @@ def _checkpoint(path: Path) -> Finding:
     return _described(path)
 
 
-def _stranger(index: dict[str, Any]) -> Finding | None:
+def stranger(index: dict[str, Any]) -> Finding | None:
+    """What a model_index.json tells of a model that cannot be used here; None where it tells nothing against it."""
     pipeline = str(index.get("_class_name", PIPELINES[0]))
     if pipeline not in PIPELINES:
         family = next((family for start, family in UNSUPPORTED.items() if pipeline.startswith(start)), "")

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 LONGEST = 16 * 2**20  # bytes of header; the largest models need less than one
 BITS = {
@@ -48,17 +48,20 @@ class Header:
 
 def read(path: Path) -> Header:
     """Raises Unreadable for whatever is not an undamaged safetensors file, OSError where it cannot be opened."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(64)
-        if start[8:9] != b"{":
-            raise Unreadable(_other(start, size))
-        (length,) = struct.unpack("<Q", start[:8])
-        if length > min(LONGEST, size - 8):
-            raise Unreadable(f"damaged: its header claims {length} bytes, the file has {size}")
-        file.seek(8)
-        text = file.read(length)
-    return _checked(_parsed(text), size - 8 - length)
+        return parsed(file, path.stat().st_size)
+
+
+def parsed(file: BinaryIO, size: int) -> Header:
+    """file: at its beginning; the header is all that is read of it. size: bytes that the whole has. Raises Unreadable."""
+    start = file.read(64)
+    if start[8:9] != b"{":
+        raise Unreadable(_other(start, size))
+    (length,) = struct.unpack("<Q", start[:8])
+    if length > min(LONGEST, size - 8):
+        raise Unreadable(f"damaged: its header claims {length} bytes, the file has {size}")
+    file.seek(8)
+    return _checked(_parsed(file.read(length)), size - 8 - length)
 
 
 def _other(start: bytes, size: int) -> str:

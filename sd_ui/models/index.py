@@ -21,7 +21,7 @@ from sd_ui.models.stamps import Remembered, stamp
 from sd_ui.models.tokens import Reader, TokenCount
 from sd_ui.spec.cards import LORA, TITLES, WITH_EMBEDDINGS, Beside, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import Limits, unknown
+from sd_ui.spec.limits import Limits, unknown_model
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 
@@ -66,7 +66,7 @@ class ModelIndex:
         """Raises BadRequest with the nearest names."""
         cards = self._cards
         if name not in cards:
-            raise BadRequest("model", unknown(name, cards))
+            raise BadRequest("model", unknown_model(name, cards))
         return cards[name]
 
     def refresh(self) -> None:
