@@ -89,7 +89,7 @@ def samplers() -> list[str]:
 
 
 def sampler(name: str, facts: Sampler) -> str:
-    offered = "its own" if facts.schedules == OWN else "all"
+    offered = "its own" if facts.schedules in (OWN, ()) else "all"
     usual = "its own" if offered == "its own" or (ROWS[name].own and facts.automatic == "Uniform") else facts.automatic
     return f"| {name} | {facts.about} | {facts.calls} | {'yes' if facts.fresh_noise else 'no'} | {usual} | {offered} |"
 

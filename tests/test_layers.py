@@ -137,9 +137,12 @@ def test_nothing_here_has_global_state():
 
 
 def test_whatever_goes_wrong_is_caught_in_one_place():
-    """A broad except that raises again only tidies up. One that does not belongs to whoever must outlive a job: the driver and the worker."""
+    """A broad except that raises again only tidies up. One that does not belongs to whoever must outlive a job: the driver and the worker.
+
+    Or it hands over from one thread to another, where it is raised again: handover.
+    """
     found = [path.relative_to(PACKAGE).as_posix() for path in FILES for node in ast.walk(parsed(path)) if swallows(node)]
-    assert set(found) <= {"engine/driver.py", "jobs/worker.py"} and found.count("engine/driver.py") <= 1
+    assert set(found) <= {"engine/driver.py", "jobs/worker.py", "engine/handover.py"} and found.count("engine/driver.py") <= 1
 
 
 def swallows(node: ast.AST) -> bool:

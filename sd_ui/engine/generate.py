@@ -10,11 +10,13 @@ import sd_ui
 from sd_ui.engine import depth, guidance, inversions, refiner, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.families.stock import StockModel
+from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.refiner import Second
 from sd_ui.engine.run import Clock, Run, drawn
+from sd_ui.engine.stock_run import StockRun
 from sd_ui.engine.stock_run import StockRun
 from sd_ui.engine.text import TextEncoder
 from sd_ui.engine.timeline import Timeline
@@ -61,6 +63,10 @@ class Engine:
                 second = leases.enter_context(self._second(said, loaded))
             watch.saw(loaded)
             leases.enter_context(watch.watches_memory(loaded.place.device))
+            if isinstance(loaded, StockModel):
+                for index in indexes:
+                    yield from StockRun(said, delivery, loaded, inputs).picture(index, clock)
+                return
             if isinstance(loaded, StockModel):
                 for index in indexes:
                     yield from StockRun(said, delivery, loaded, inputs).picture(index, clock)

@@ -5,10 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from sd_ui.engine import adapters, device, load, memory, residents
+from sd_ui.engine import adapters, device, load, load_stock, memory, residents
 from sd_ui.engine.adapters import Worn
 from sd_ui.engine.device import Place
+from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.residents import Resident
 from sd_ui.models.hashes import Hashes
@@ -21,6 +23,7 @@ from sd_ui.spec.limits import unknown
 from sd_ui.spec.made import WornLora
 from sd_ui.spec.request import ModelChoice
 
+Made = TypeVar("Made")
 Key = tuple[str, str]  # names of checkpoint and VAE; "" for its own VAE
 
 
@@ -98,13 +101,13 @@ class PipelineManager:
             self._kept.move_to_end(_key(card, vae))
         return kept
 
-    def _read(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded:
+    def _read(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded | StockModel:
         def too_large() -> BadRequest:
             return self._too_large("model", card.name, load.needs(card, self.place))
 
         return self._squeezed(lambda: self._read_once(card, vae, sibling), sibling, too_large)
 
-    def _squeezed(self, make: Callable[[], Loaded], spared: Resident | None, too_large: Callable[[], BadRequest]) -> Loaded:
+    def _squeezed(self, make: Callable[[], Made], spared: Resident | None, too_large: Callable[[], BadRequest]) -> Made:
         """Tries again with everything else out of memory where it does not fit."""
         try:
             return make()
@@ -123,7 +126,9 @@ class PipelineManager:
         free = memory.free(self.place.device) / 2**20
         return BadRequest(field, f"{what} does not fit into memory: it takes about {needed / 2**20:.0f} MiB, {free:.0f} are free")
 
-    def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded:
+    def _read_once(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded | StockModel:
+        if card.stock is not None:
+            return load_stock.load(card, self.place, self.hashes)
         if sibling is None:
             return load.load(card, vae, self.place, self.hashes)
         return load.with_vae(sibling.loaded, vae, self.hashes)

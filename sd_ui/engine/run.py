@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+from typing import Protocol
 
 import diffusers
 import torch
@@ -31,6 +32,16 @@ from sd_ui.spec.events import Drawn, Event, Stepped
 from sd_ui.spec.made import Made
 from sd_ui.spec.request import GenerationRequest
 from sd_ui.spec.samplers import SAMPLERS, resolved
+
+
+class Counted(Protocol):
+    """A step that is done: `index` of `total`."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
 
 
 class Counted(Protocol):

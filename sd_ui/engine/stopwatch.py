@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from sd_ui.engine import device, memory
+from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.loaded import Loaded
 from sd_ui.spec.measured import Measured, Seconds
 
@@ -44,13 +45,12 @@ class Stopwatch:
             yield
         self._working = max(self._working, peak.beyond)
 
-    def saw(self, loaded: Loaded) -> None:
+    def saw(self, loaded: Loaded | StockModel) -> None:
         """The model that the job runs on; the first time counts."""
         if self._said is None:
             place = loaded.place
-            parts = [loaded.denoiser, loaded.vae, *(part.encoder for part in loaded.texts)]
             said = Measured(device.facts(place)["device"], place.dtype_name, loaded.attention, model_hash=loaded.model_hash)
-            self._said = replace(said, weights=memory.size(parts))
+            self._said = replace(said, weights=memory.size(loaded.components.values()))
 
     def measured(self) -> Measured | None:
         """None where the job needed no model."""

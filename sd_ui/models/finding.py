@@ -37,6 +37,7 @@ class Finding:
     layers: tuple[tuple[Layer, int, int], ...] = ()
     prediction: str = ""
     inversion: InversionFacts | None = None
+    stock: Stock | None = None
 
 
 def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:

@@ -45,7 +45,11 @@ def is_vae(path: Path) -> bool:
 
 
 def look(path: Path) -> Finding:
+    from sd_ui.models import stock_folders  # it reads folders as this file does
+
     try:
+        if not is_vae(path) and (family := stock_folders.of_folder(path)):
+            return stock_folders.look(path, family)
         return _vae(path) if is_vae(path) else _checkpoint(path)
     except Unreadable as error:
         return faulty(str(error), kind=VAE if is_vae(path) else "checkpoint")
@@ -93,8 +97,12 @@ def _pieces(index: Path) -> tuple[Path, ...]:
 
 def used(path: Path) -> list[Path]:
     """The weights that are loaded of a model: the file itself, or those of a folder's parts; not its safety checker, not a second precision."""
+    from sd_ui.models import stock_folders
+
     if not path.is_dir():
         return [path]
+    if not is_vae(path) and (family := stock_folders.of_folder(path)):
+        return stock_folders.weights(path, family)
     parts = [path] if is_vae(path) else [path / part for part in ("unet", "vae", *(text for text, _ in texts(path)))]
     parts += [path / "depth_estimator"] if (path / "depth_estimator" / CONFIG).is_file() else []
     planes = [path / "unet" / planes for planes in (DEPTH_PLANES, INPAINT_PLANES)]

@@ -128,6 +128,8 @@ class ModelIndex:
             raise BadRequest("model", f"{checkpoint} cannot be used: {card.fault or 'it is no checkpoint'}")
         if card.stock:
             raise BadRequest("model", f"{checkpoint} counts its tokens itself, when it runs")
+        if card.stock:
+            raise BadRequest("model", f"{checkpoint} counts its tokens itself, when it runs")
         try:
             tokenizer = self._remembered.ask(tokens.tokenizer, finding.tokenizer or tokens.CLIP_L)
         except Unreadable as error:
@@ -137,7 +139,7 @@ class ModelIndex:
     def loras(self, checkpoint: str) -> list[ModelCard]:
         """Those that a checkpoint can wear; none where it is not there or cannot be read."""
         cards, findings = self._cards, self._findings
-        if checkpoint not in cards or cards[checkpoint].kind != CHECKPOINT:
+        if checkpoint not in cards or cards[checkpoint].kind != CHECKPOINT or cards[checkpoint].stock:
             return []
         try:
             own = self._remembered.ask(fitting.layers_of, cards[checkpoint].path)
@@ -151,6 +153,8 @@ class ModelIndex:
         card, other, finding = self.card(checkpoint), self.card(lora), self._findings.get(lora)
         if other.fault or finding is None or finding.kind != LORA:
             return f"{lora} cannot be used: {other.fault or 'it is no LoRA'}"
+        if card.stock:
+            return f"{lora} does not go with {checkpoint}: models that run by diffusers' own pipelines wear no LoRAs here"
         try:
             why = loras.misfit(finding.layers, self._remembered.ask(fitting.layers_of, card.path))
         except (Unreadable, OSError):
@@ -241,6 +245,7 @@ class ModelIndex:
             fault=finding.fault,
             lora=finding.lora and replace(finding.lora, preview=beside.preview),
             prediction=finding.prediction,
+            stock=finding.stock,
             beside=beside,
             inversion=finding.inversion,
         )

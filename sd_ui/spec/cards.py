@@ -71,6 +71,22 @@ class Stock:
 
 
 @dataclass(frozen=True)
+class Stock:
+    """How a model is asked that has no loop of ours, and runs by a pipeline of diffusers.
+
+    title: its family's. multiple: pixels that sides must be multiples of. tokens: of a prompt that it reads. negative: whether it takes a negative
+    prompt. guided: whether it takes a CFG scale. most: pixels of a picture that it works from; 0: any number.
+    """
+
+    title: str = ""
+    multiple: int = 8
+    tokens: int = 77
+    negative: bool = True
+    guided: bool = True
+    most: int = 0
+
+
+@dataclass(frozen=True)
 class Beside:
     """What other programs put beside a model's file. title: its maker's. base: the model it was made for, in the words of whoever wrote it.
 
@@ -102,6 +118,7 @@ class ModelCard:
     kind: "checkpoint", "vae", "lora" or "embedding". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     samples: a strip of square pictures, one for each of the examples, side by side.
     prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
+    stock: of a model that runs by a pipeline of diffusers; None where a loop of ours runs it.
     """
 
     name: str

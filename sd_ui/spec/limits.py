@@ -139,6 +139,8 @@ def choose_second(mode: str, values: Mapping[str, Any], card: ModelCard, models:
         raise BadRequest("refiner", "the embedded model has latents of its own, with which no other can go on")
     if models[name].stock:
         raise BadRequest("refiner", f"{name} cannot go on for another model: it runs by diffusers' own pipeline")
+    if models[name].stock:
+        raise BadRequest("refiner", f"{name} cannot go on for another model: it runs by diffusers' own pipeline")
     check_latents("refiner", card, models[name])
     if "img2img" not in models[name].modes or "img2img" not in card.modes:
         raise BadRequest("refiner", f"{name} cannot go on for {card.name}: one of them knows {mode} only")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 AUTOMATIC = "Automatic"
+MODELS_OWN = "Model's own"
 EVERY = ("Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Align Your Steps", "Simple", "Normal", "DDIM",
          "Beta", "Turbo")  # fmt: skip
 SCHEDULES = (AUTOMATIC, *EVERY)
@@ -58,6 +59,8 @@ SAMPLERS: dict[str, Sampler] = {
     "TCD": Sampler("For models or LoRAs that were distilled for it: 4 to 8 steps, less noisy than LCM. Zheng et al. 2024.", OWN,
                    fresh_noise=True),
     "DEIS": Sampler("Euler with a memory of two steps, measured in log sigma. Zhang and Chen 2022."),
+    MODELS_OWN: Sampler("What the model brings: for models that run by diffusers' own pipelines (docs/models.md), and for no others.", (),
+                        automatic=AUTOMATIC, calls="as its pipeline does"),
 }  # fmt: skip
 SHORT = {  # what programs before this one called them, besides their labels
     "k_euler_a": "Euler a", "k_euler_ancestral": "Euler a", "k_euler": "Euler", "k_lms": "LMS", "k_heun": "Heun", "k_dpm_2": "DPM2",

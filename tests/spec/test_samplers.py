@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sd_ui.spec.samplers import AUTOMATIC, EVERY, SAMPLERS, SCHEDULES, SHORT, resolved, schedule_of, split
+from sd_ui.spec.samplers import AUTOMATIC, EVERY, MODELS_OWN, SAMPLERS, SCHEDULES, SHORT, resolved, schedule_of, split
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -24,7 +24,8 @@ def test_what_is_no_sampler_comes_back_as_it_is(name):
 def test_automatic_stands_for_a_schedule_that_the_sampler_goes_with(sampler):
     facts = SAMPLERS[sampler]
     assert set(facts.schedules) <= set(EVERY)
-    assert resolved(sampler, AUTOMATIC) == facts.automatic and facts.automatic in facts.schedules
+    assert resolved(sampler, AUTOMATIC) == facts.automatic and facts.automatic in (facts.schedules or [AUTOMATIC])
+    assert bool(facts.schedules) == (sampler != MODELS_OWN)  # which brings a schedule of its own, too
     assert all(resolved(sampler, schedule) == schedule for schedule in facts.schedules)
 
 
@@ -51,5 +52,5 @@ def test_schedules_go_by_their_short_names_too():
 def test_every_name_has_a_method_and_every_schedule_a_formula():
     from sd_ui.engine.samplers import sigmas, table
 
-    assert set(table.ROWS) == set(SAMPLERS) and set(SHORT.values()) <= set(SAMPLERS)
+    assert set(table.ROWS) == set(SAMPLERS) - {MODELS_OWN} and set(SHORT.values()) <= set(SAMPLERS)
     assert set(sigmas.SCHEDULES) == set(EVERY)

@@ -1,0 +1,29 @@
+"""What families of models ask of a request: sizes in other steps, samplers that can follow a flow."""
+
+from sd_ui.spec import stock
+from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.errors import BadRequest
+from sd_ui.spec.request import Sampling
+
+FLOWS = ("sd3", "flux")  # trained as rectified flows (Liu et al. 2022): noise is mixed in, not added
+SAMPLERS = ("Euler", "Heun")  # that follow them
+SCHEDULES = ("Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform", "Simple", "Normal", "DDIM", "Beta")  # that make sense between 1 and 0
+STEPS = {"sd3": 16, "flux": 16}  # pixels, by family: a token is a patch of 2x2 latent cells; 8 for the others
+
+
+def step(card: ModelCard) -> int:
+    """Of what width and height must be multiples."""
+    return card.stock.multiple if card.stock else STEPS.get(card.family, 8)
+
+
+def check_sampling(card: ModelCard, sampling: Sampling) -> None:
+    """Raises BadRequest for what cannot go with the model."""
+    stock.check_sampler(card, sampling.sampler)
+    if card.family not in FLOWS:
+        return
+    if sampling.sampler not in SAMPLERS:
+        why = f"{sampling.sampler} is not made for {card.name}, whose kind (rectified flow) goes with {' and '.join(SAMPLERS)}"
+        raise BadRequest("sampler", why)
+    if sampling.schedule not in SCHEDULES:
+        why = f"{sampling.schedule} is not made for {card.name}, whose kind (rectified flow) goes with {', '.join(SCHEDULES)}"
+        raise BadRequest("schedule", why)
