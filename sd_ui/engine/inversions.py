@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,19 +40,17 @@ class Inversions:
 
     def used(self, words: Iterable[Coined]) -> tuple[UsedInversion, ...]:
         """Raises BadRequest("prompt")."""
-        return tuple(_readable(card, lambda card=card: UsedInversion(coined.called(card), self.hash_of(card.path))) for card in self._of(words))
+        cards = [self.cards[name] for name in dict.fromkeys(word.name for word in words)]
+        return tuple(UsedInversion(coined.called(card), _readable(card, partial(self.hash_of, card.path))) for card in cards)
 
     def vectors(self, word: Coined, part: int, among: int) -> Tensor:
         """(n, width), for one of the model's text encoders. among: how many it has. Raises BadRequest("prompt")."""
         card = self.cards[word.name]
-        found: tuple[Tensor, ...] = _readable(card, lambda: read(card.path))
+        found: tuple[Tensor, ...] = _readable(card, partial(read, card.path))
         chosen = found[len(found) - among + part]
         if len(chosen) != word.vectors:
             raise _unusable(card, "its file has changed; look for models again")
         return chosen
-
-    def _of(self, words: Iterable[Coined]) -> list[ModelCard]:
-        return [self.cards[name] for name in dict.fromkeys(word.name for word in words)]
 
 
 def of(loaded: Loaded, cards: Mapping[str, ModelCard], hash_of: Callable[[Path], str] = str) -> Inversions:

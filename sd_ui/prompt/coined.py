@@ -67,8 +67,8 @@ class Vocabulary:
 
 def vocabulary(cards: Iterable[ModelCard], widths: tuple[int, ...], size: int) -> Vocabulary:
     """widths: of the model's text encoders. size: tokens that they take at once. Of two with one name that both fit, the first has it."""
-    usable = [card for card in cards if card.kind == INVERSION and card.inversion and not card.fault]
-    return Vocabulary(tuple(Entry(Coined(card.name, card.inversion.vectors), names(card), misfit(card, widths, size)) for card in usable if card.inversion))
+    usable = ((card, card.inversion) for card in cards if card.kind == INVERSION and card.inversion and not card.fault)
+    return Vocabulary(tuple(Entry(Coined(card.name, facts.vectors), names(card), misfit(card, widths, size)) for card, facts in usable))
 
 
 def names(card: ModelCard) -> tuple[str, ...]:

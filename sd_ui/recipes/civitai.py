@@ -6,6 +6,7 @@ from sd_ui.recipes import data, names
 from sd_ui.recipes.recipe import Draft, Recipe
 
 PROGRAM = "Civitai"
+NAMED = {"lora": "lora", "embed": "embedding"}
 CHECKPOINTS, LORAS = ("checkpoint", "model"), ("lora", "locon", "dora", "lyco", "lycoris")
 
 
@@ -29,11 +30,11 @@ def resources(draft: Draft, said: Any) -> None:
 
 
 def hashes(draft: Draft, said: Any) -> None:
-    """{"model": "67ab2fd8ec", "lora:name": "...", "vae": "..."}"""
+    """{"model": "67ab2fd8ec", "lora:name": "...", "embed:name": "...", "vae": "..."}"""
     for key, digits in list(data.table(said).items())[:200]:
         kind, _, name = key.partition(":")
-        if kind in ("model", "vae", "refiner") or (kind == "lora" and name):
-            what = f"lora:{name}" if kind == "lora" else kind
+        if kind in ("model", "vae", "refiner") or (kind in NAMED and name):
+            what = f"{NAMED[kind]}:{name}" if kind in NAMED else kind
             if what not in draft.hashes:
                 draft.hash(what, digits)
         else:

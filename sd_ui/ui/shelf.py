@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sd_ui.spec.cards import LORA, Defaults, ModelCard
+from sd_ui.spec.cards import INVERSION, LORA, Defaults, ModelCard
 from sd_ui.spec.fields import CHOICE, FIELDS, TEXT
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 from sd_ui.ui import form
@@ -13,9 +13,9 @@ from sd_ui.ui.views import View
 PAGE = 60  # cards at first, and further ones at a time
 MOST = 3000
 SHORT = 10  # characters of A1111's short hash
-KINDS = {"checkpoint": "Checkpoint", LORA: "LoRA", "vae": "VAE"}
+KINDS = {"checkpoint": "Checkpoint", LORA: "LoRA", INVERSION: "Embedding", "vae": "VAE"}
 FAMILIES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL refiner", "sd3": "SD 3", "flux": "Flux"}
-USES = {"checkpoint": "Use this model", LORA: "Add to the prompt", "vae": "Use this VAE"}
+USES = {"checkpoint": "Use this model", LORA: "Add to the prompt", INVERSION: "Add to the prompt", "vae": "Use this VAE"}
 
 
 def shelf(found: Sequence[ModelCard], every: Mapping[str, ModelCard], hashes: Mapping[str, str], asked: int, editable: bool) -> View:
@@ -74,6 +74,7 @@ def told(card: ModelCard, sha256: str) -> list[tuple[str, str]]:
         ("Can do", ", ".join(card.modes)),
         ("Predicts", card.prediction),
         ("Method", lora.method + (f", rank {lora.rank}" if lora.rank else "") if lora else ""),
+        ("Vectors", str(card.inversion.vectors) if card.inversion else ""),
         ("Best weight", f"{card.beside.weight:g}" if card.beside.weight else ""),
         ("Size", size(card.size)),
         ("SHA-256", sha256),

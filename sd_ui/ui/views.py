@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sd_ui.prompt import coined
+from sd_ui.prompt.coined import Vocabulary
 from sd_ui.spec.cards import LoraFacts, ModelCard
 from sd_ui.spec.events import Event, Loading, Mapped, Stepped
 
@@ -97,6 +99,21 @@ def loras(fitting: Sequence[ModelCard], every: Sequence[ModelCard]) -> View:
     starred = sorted(fitting, key=lambda card: not card.own.starred)
     shown = [lora(card, card.path.stem if stems[card.path.stem.casefold()] == 1 else card.name) for card in starred]
     return {"loras": [view for view in shown if not set(view["name"]) & set("<>:")], "others": len(every) - len(fitting)}
+
+
+def embeddings(every: Sequence[ModelCard], known: Vocabulary) -> View:
+    """every: those that can be read. Each by the shortest name that a prompt can say, of those that the chosen model understands."""
+    stems = Counter(coined.called(card).casefold() for card in every)
+    fitting = {entry.word.name for entry in known.entries if not entry.misfit}
+    cards = sorted((card for card in every if card.name in fitting), key=lambda card: not card.own.starred)
+    shown = [embedding(card, coined.called(card) if stems[coined.called(card).casefold()] == 1 else card.name) for card in cards]
+    return {"embeddings": shown, "other_embeddings": len(every) - len(cards)}
+
+
+def embedding(card: ModelCard, name: str) -> View:
+    count = card.inversion.vectors if card.inversion else 1
+    facts = f"Embedding, {count} vector{'s' if count > 1 else ''}"
+    return lora(card, name) | {"facts": facts}
 
 
 def lora(card: ModelCard, name: str) -> View:

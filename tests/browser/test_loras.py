@@ -68,6 +68,39 @@ def test_a_lora_is_chosen_weighed_and_put_into_the_prompt(arrive, server, wardro
     eventually(lambda: "the LoRA other does not go with embedded" in person.message())
 
 
+@pytest.fixture
+def words(server) -> Iterator[None]:
+    """Two embeddings for the model in the box, one of which needs escaping, and one for another model."""
+    models, box = server.services.settings.models_dir[0] / "embeddings", server.services.models.text_widths("embedded")
+    for name, width in (("glow", box[0]), ("ink (v2)", box[0]), ("other", 768)):
+        write(models / f"{name}.safetensors", {"emb_params": random(2, width, seed=3)})
+    server.services.models.refresh()
+    yield
+    for path in models.iterdir():
+        path.unlink()
+    server.services.models.refresh()
+
+
+def test_an_embedding_is_put_into_either_prompt_by_its_name(arrive, server, words):
+    person = arrive(server, **PHONE)
+    page = person.page
+    eventually(lambda: "3 for this model" in page.inner_text("#loras"))  # with the LoRA in the box
+    page.locator("#loras summary").tap()
+    assert "1 of your embeddings does not go with it" in page.inner_text("#loras .lp-others")
+    page.locator("#loras .lp-item", has_text="glow").tap()
+    page.locator("#loras .lp-negative").tap()
+    eventually(lambda: person.value("field-negative_prompt") == "glow")
+    page.locator("#loras .lp-item", has_text="ink").tap()
+    page.locator("#loras .lp-range").fill("0.7")
+    page.locator("#loras .lp-add").tap()
+    eventually(lambda: person.value("field-prompt") == r"(ink \(v2\):0.7)")
+    assert fits(person, 390)
+    page.locator("#loras").scroll_into_view_if_needed()
+    person.picture("embeddings-phone")
+    person.says("other, a red cube")
+    eventually(lambda: "the embedding other is read as plain words" in page.inner_text("#problems-prompt"))
+
+
 def test_the_panel_fits_a_phone(arrive, server, wardrobe):
     person = arrive(server, **PHONE)
     eventually(lambda: "3 for this model" in person.page.inner_text("#loras"))

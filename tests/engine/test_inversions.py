@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sd_ui.engine import adapters, inversions, text
 from sd_ui.engine.text import TextEncoder
-from sd_ui.models import files, inversions as recognising
+from sd_ui.models import files
+from sd_ui.models import inversions as recognising
 from sd_ui.models.hashes import Hashes
 from sd_ui.prompt.chunks import Coined
 from sd_ui.spec.cards import ModelCard

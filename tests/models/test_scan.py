@@ -13,7 +13,7 @@ from sd_ui.models.header import Unreadable
 from sd_ui.models.layouts import elsewhere
 from sd_ui.spec.cards import Beside
 from tests.checkpoints import tiny_folder
-from tests.models.library import index, lora, sparse
+from tests.models.library import checkpoint, index, lora, sparse
 
 MANY = 5000
 
@@ -194,6 +194,32 @@ def test_the_models_of_other_programs_are_read_in_place(tmp_path, program, whole
     for path in (used, *others):
         lora(tmp_path / path)
     assert list(index(tmp_path if whole else tmp_path / "models").cards()) == ["embedded", "ink"]
+
+
+EMBEDDINGS = {
+    "AUTOMATIC1111": "embeddings/style/ink.safetensors",
+    "ComfyUI": "models/embeddings/style/ink.safetensors",
+    "InvokeAI": "models/sd-1/embedding/style/ink.safetensors",
+}
+
+
+@pytest.mark.parametrize("program", EMBEDDINGS)
+def test_the_embeddings_of_other_programs_are_read_in_place(tmp_path, program):
+    marks = LAYOUTS[program][0]
+    for mark in (*marks, "models/x.txt"):
+        (tmp_path / mark).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / mark).write_bytes(b"")
+    sparse(tmp_path / EMBEDDINGS[program], {"emb_params": (3, 768)})
+    found = index(tmp_path)
+    assert list(found.cards()) == ["embedded", "style/ink"]
+    assert (found.card("style/ink").kind, found.card("style/ink").inversion.vectors) == ("embedding", 3)
+    assert index(tmp_path, keep=tmp_path / "out").card("style/ink") == index(tmp_path, keep=tmp_path / "out").card("style/ink")
+
+
+def test_a_checkpoint_tells_how_wide_its_words_are(tmp_path):
+    checkpoint(tmp_path / "a.safetensors")
+    found = index(tmp_path)
+    assert found.text_widths("a") == (768,) and len(found.text_widths("embedded")) == 1 and found.text_widths("gone") == ()
 
 
 COMFYUI = """

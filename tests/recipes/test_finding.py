@@ -1,5 +1,6 @@
 """A recipe's models are found by hash, else by name, wherever they lie; what is missing is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from sd_ui.recipes.finding import found
 from sd_ui.recipes.read import pasted
 from sd_ui.recipes.recipe import Recipe
-from sd_ui.spec.cards import LoraFacts, ModelCard
+from sd_ui.spec.cards import InversionFacts, LoraFacts, ModelCard
 
 
 def card(name: str, kind: str = "checkpoint", suffix: str = ".safetensors") -> ModelCard:
@@ -68,6 +69,20 @@ def test_a_lora_with_another_name_here_is_found_by_its_hash() -> None:
     recipe = sought(values={"prompt": prompt}, hashes={"lora:brush": "cc" * 5})
     assert recipe.values["prompt"] == "a <lora:INK:0.5> b <lora:styles/ink:1:0.3> c <lora:Trained As:1> d <lora:gone:1>"
     assert len(recipe.notes) == 1 and "gone" in recipe.notes[0]
+
+
+def test_an_embedding_with_another_name_here_is_called_by_it_and_a_missing_one_is_told() -> None:
+    cards = CARDS | {"deep/ink (v2)": replace(card("deep/ink (v2)", "embedding"), inversion=InversionFacts(2, (768,)))}
+    text = ("a glow, glowing\nNegative prompt: (Glow:0.8), lost\nSteps: 25, Sampler: Euler a, CFG scale: 5, Seed: 8, Size: 64x64, "
+            'TI hashes: "glow: 0123456789ab, lost: 9876543210ab, lost: 9876543210ab", Version: v1.9.4')  # fmt: skip
+    read = pasted(text)
+    assert read
+    recipe = found(read, cards, lambda one: ["0123456789ab" + "0" * 52, ""] if one.kind == "embedding" else ["", ""])
+    assert (recipe.values["prompt"], recipe.values["negative_prompt"]) == (r"a ink \(v2\), glowing", r"(ink \(v2\):0.8), lost")
+    assert [note for note in recipe.notes if "embedding" in note] == [
+        "The embedding lost is not here: put the file into the models folder, or its name is read as plain words."
+    ]
+    assert "TI hashes" not in recipe.others
 
 
 def test_a_text_of_civitai_comes_to_this_servers_names() -> None:

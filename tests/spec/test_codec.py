@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sd_ui.spec.codec import dump, load
 from sd_ui.spec.delivery import Delivery
-from sd_ui.spec.made import Made, Record, WornLora
+from sd_ui.spec.made import Made, Record, UsedInversion, WornLora
 from sd_ui.spec.request import (
     DepthToImage,
     GenerationRequest,
@@ -49,8 +49,9 @@ SOURCES = st.none() | st.one_of(
 WORDS = st.lists(values(Words), max_size=3).map(tuple)
 SAMPLINGS = values(Sampling, guidance=values(Guidance))
 PARTS = {"model": values(ModelChoice), "sampling": SAMPLINGS, "noise": values(Noise), "refiner": st.none() | values(Refiner)}
+MADE = {"loras": st.lists(values(WornLora), max_size=3).map(tuple), "inversions": st.lists(values(UsedInversion), max_size=3).map(tuple)}
 REQUESTS = values(GenerationRequest, source=SOURCES, words=WORDS, **PARTS)
-RECORDS = values(Record, request=REQUESTS, made=values(Made, loras=st.lists(values(WornLora), max_size=3).map(tuple)))
+RECORDS = values(Record, request=REQUESTS, made=values(Made, **MADE))
 
 
 @given(REQUESTS)

@@ -8,7 +8,7 @@ import pytest
 from sd_ui.models import tokens
 from sd_ui.prompt.lists import WildcardFiles
 from sd_ui.prompt.wording import Wording
-from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.cards import InversionFacts, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.ui.parts.prompting import said
 
@@ -20,7 +20,12 @@ class Models:
         return tokens.Reader(tokens.tokenizer(tokens.CLIP_L), 75)
 
     def cards(self):
-        return {"x": ModelCard("x", "lora", "sd1", Path("x"), "file", 1)}
+        facts = {"easynegative": InversionFacts(8, (768,)), "glow": InversionFacts(2, (768, 1280))}
+        coined = {name: ModelCard(name, "embedding", "", Path(name), "file", 1, inversion=said) for name, said in facts.items()}
+        return coined | {"x": ModelCard("x", "lora", "sd1", Path("x"), "file", 1)}
+
+    def text_widths(self, checkpoint):
+        return (768,)
 
     def misfit(self, checkpoint, lora):
         return ""
@@ -42,6 +47,8 @@ def services(tmp_path):
         ("a cat AND a red dog", "3 / 75 tokens · 2 parts"),
         ("cat " * 60 + ", " + "dog " * 20, "95 / 150 tokens · 2 chunks"),
         ("[cat:a red dog:0.5]", "3 / 75 tokens"),
+        ("a cat, (EasyNegative:1.2)", "11 / 75 tokens"),
+        ("cat " * 70 + "embedding:easynegative", "83 / 150 tokens · 2 chunks"),
     ],
 )
 def test_tokens_are_counted_as_the_text_encoder_gets_them(services, text, count):
@@ -52,6 +59,13 @@ def test_a_problem_is_said_with_its_place_and_nothing_becomes_markup(services):
     _, shown = said(services, "prompt", "a <b>(cat</b> __color__", "embedded", "Original", 20)
     assert "data-start='5' data-end='6'" in shown and "never closed" in shown and "did you mean colour" in shown and "class='fatal'" in shown
     assert "<b>" not in shown and "&lt;b&gt;" in shown
+
+
+@pytest.mark.parametrize("box", ["prompt", "negative_prompt"])
+def test_an_embedding_that_is_read_as_plain_words_is_told(services, box):
+    _, shown = said(services, box, "a cat, Glow, embedding:gone", "embedded", "Original", 20)
+    assert "data-start='7' data-end='11'" in shown and "text encoders of width 768 and 1280" in shown
+    assert "data-start='13' data-end='27'" in shown and "the embedding gone is not here" in shown and "fatal" not in shown
 
 
 def test_only_the_first_problems_are_shown(services):

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from sd_ui.prompt import coined
 from sd_ui.prompt.networks import extract
-from sd_ui.spec.cards import Beside, LoraFacts, ModelCard, Own
+from sd_ui.spec.cards import Beside, InversionFacts, LoraFacts, ModelCard, Own
 from sd_ui.ui import views
-from sd_ui.ui.parts.wearing import problems, tagged, worded
+from sd_ui.ui.parts.wearing import coined_in, problems, tagged, worded
 
 
 def card(name: str, beside: Beside = Beside(), own: Own = Own(), **facts) -> ModelCard:
@@ -41,6 +42,26 @@ def test_a_tag_goes_to_the_end_of_the_prompt(prompt, result):
 )
 def test_a_word_goes_before_the_tags(prompt, result):
     assert worded(prompt, SimpleNamespace(text="ink wash")) == result
+
+
+def embedding(name: str, widths: tuple[int, ...] = (768,), own: Own = Own()) -> ModelCard:
+    facts = InversionFacts(8, widths)
+    return ModelCard(name, "embedding", "", Path(f"/models/{name}.safetensors"), "file", 1, inversion=facts, own=own)
+
+
+def test_embeddings_that_the_model_reads_are_shown_by_the_shortest_name_that_a_prompt_can_say():
+    cards = [embedding("a/glow"), embedding("b/glow"), embedding("ink (v2)", own=Own(starred=True)), embedding("xl", (768, 1280))]
+    shown = views.embeddings(cards, coined.vocabulary(cards, (768,), 75))
+    assert [one["name"] for one in shown["embeddings"]] == ["ink (v2)", "a/glow", "b/glow"] and shown["other_embeddings"] == 1
+    assert shown["embeddings"][0] == {"name": "ink (v2)", "facts": "Embedding, 8 vectors", "words": [], "weight": 1.0, "preview": ""}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "weight", "result"),
+    [("", 1, r"ink \(v2\)"), ("a cat", 0.8, r"a cat, (ink \(v2\):0.8)"), ("a <lora:b:1>", 1, r"a, ink \(v2\) <lora:b:1>")],
+)
+def test_an_embedding_goes_to_the_end_of_either_prompt(prompt, weight, result):
+    assert coined_in(prompt, SimpleNamespace(name="ink (v2)", weight=weight)) == result
 
 
 class Models:

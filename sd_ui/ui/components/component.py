@@ -68,7 +68,9 @@ class About(Component):
 
 
 class LoraPicker(Component):
-    """LoRAs to choose from. {"loras": [{name, facts, words: [text], preview: URL}], "others": how many are for other models}"""
+    """LoRAs and embeddings to choose from. {"loras": [{name, facts, words: [text], weight, preview: URL}], "others": how many are for other models,
+    "embeddings": likewise, "other_embeddings"}
+    """
 
     files = "loras"
 

@@ -35,8 +35,8 @@ def said(services: Services, name: str, text: str, model: str, emphasis: str, ca
         return "", ""
     negative = name == "negative_prompt"
     found = problems.found(text, calls, negative, emphasis, services.wording.wildcards)
-    if not negative:
-        found = tuple(sorted((*found, *wearing.problems(services, model, text)), key=lambda problem: problem.start))
+    more = (*(() if negative else wearing.problems(services, model, text)), *wearing.misread(services, model, text))
+    found = tuple(sorted((*found, *more), key=lambda problem: problem.start))
     try:
         return counted(services, model, text, negative, emphasis), views.problems(text, found)
     except BadRequest:  # a model that cannot count: Generate says what is wrong with it
@@ -47,6 +47,7 @@ def counted(services: Services, model: str, text: str, negative: bool, emphasis:
     """Of the longest of its texts: AND and schedules make several."""
     reader = services.models.reader(model)
     parts: tuple[Timed, ...] = language.negative(text, 1) if negative else language.positive(text, 1)
-    cut = [language.chunked(each, reader.ids, reader.size, reader.comma, emphasis) for each in language.texts(parts)]
+    words = wearing.vocabulary(services, model)
+    cut = [language.chunked(each, words.within(each, reader.ids), reader.size, reader.comma, emphasis) for each in language.texts(parts)]
     longest = max(cut, key=lambda found: (len(found), chunks.used(found, reader.size)))
     return views.tokens(chunks.used(longest, reader.size), len(longest), reader.size, len(parts))

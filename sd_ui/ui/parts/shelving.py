@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from sd_ui.prompt import coined
 from sd_ui.services import Services
-from sd_ui.spec.cards import LORA, ModelCard
+from sd_ui.spec.cards import INVERSION, LORA, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS
 from sd_ui.ui import shelf, views
@@ -91,7 +92,7 @@ def changed(services: Services, asked: Asked, change: Callable[[], ModelCard], s
 
 
 def used(services: Services, layout: Layout, name: str, prompt: str, negative_prompt: str, vae: str) -> Updates:
-    """The card is chosen in the form: a checkpoint with its settings, a VAE, or a LoRA as a tag in the prompt."""
+    """The card is chosen in the form: a checkpoint with its settings, a VAE, or a LoRA or an embedding in the prompt."""
     cards = services.models.cards()
     card = cards.get(name)
     if card is None or card.fault:
@@ -100,6 +101,8 @@ def used(services: Services, layout: Layout, name: str, prompt: str, negative_pr
     shown: Updates = {layout.tabs: gr.Tabs(selected=mode), layout.mode: mode, layout.go: gr.Button(interactive=True)}
     if card.kind == LORA:
         return shown | {layout.shared["prompt"]: f"{prompt.rstrip()} {tag(card, cards.values())}".lstrip()}
+    if card.kind == INVERSION:
+        return shown | {layout.shared["prompt"]: wearing.with_word(prompt, coined.escaped(card.name))}
     if card.kind == "vae":
         return shown | {layout.shared["vae"]: name}
     return shown | {layout.shared["model"]: name} | choosing.best_of(layout, card, cards, negative_prompt, vae)

@@ -1,7 +1,13 @@
-// LoRAs that go with the chosen model: search one, choose its weight, and put its tag into the prompt. Names and words are strangers' text: textContent only.
+// LoRAs and embeddings that go with the chosen model: search one, choose its weight, and put its tag or name into a prompt. Names and words are strangers' text: textContent only.
 const $ = (selector) => element.querySelector(selector);
 const MOST = 60;  // rows at once; a search finds the others
-let chosen = "";
+let chosen = "";  // its key
+const NONE = { loras: [], others: 0, embeddings: [], other_embeddings: 0 };
+
+const all = (value) => [
+  ...value.loras.map((each) => ({ ...each, kind: "LoRA", key: `lora ${each.name}` })),
+  ...value.embeddings.map((each) => ({ ...each, kind: "embedding", key: `embedding ${each.name}` })),
+];
 
 function part(name, text, tag = "span") {
   const made = document.createElement(tag);
@@ -26,12 +32,12 @@ function row(lora) {
   made.type = "button";
   made.className = "lp-item";
   made.setAttribute("role", "option");
-  made.setAttribute("aria-selected", String(lora.name === chosen));
+  made.setAttribute("aria-selected", String(lora.key === chosen));
   made.title = lora.name;
   text.append(part("lp-name", lora.name), part("lp-facts", lora.facts));
   made.append(picture(lora), text);
   made.addEventListener("click", () => {
-    chosen = lora.name === chosen ? "" : lora.name;
+    chosen = lora.key === chosen ? "" : lora.key;
     $(".lp-range").value = lora.weight;  // at which its maker finds it best
     said();
     update();
@@ -59,21 +65,31 @@ function matching(loras) {
 }
 
 function update() {
-  const value = props.value || { loras: [], others: 0 }, found = matching(value.loras), lora = value.loras.find((each) => each.name === chosen);
-  $(".lp").hidden = value.loras.length + value.others === 0;
-  $(".lp-count").textContent = value.loras.length ? `${value.loras.length} for this model` : "none for this model";
-  $(".lp-search").hidden = value.loras.length < 6;
+  const value = props.value || NONE, every = all(value), found = matching(every), lora = every.find((each) => each.key === chosen);
+  const inversions = value.embeddings.length + value.other_embeddings > 0;
+  $(".lp").hidden = every.length + value.others + value.other_embeddings === 0;
+  $(".lp-title").textContent = inversions ? "LoRA and embeddings" : "LoRA";
+  $(".lp-count").textContent = every.length ? `${every.length} for this model` : "none for this model";
+  $(".lp-search").hidden = every.length < 6;
+  $(".lp-negative").hidden = !lora || lora.kind !== "embedding";
   $(".lp-list").replaceChildren(...found.slice(0, MOST).map(row));
   $(".lp-chosen").hidden = !lora;
   $(".lp-words").replaceChildren(...(lora ? lora.words : []).map(word));
   const more = found.length > MOST ? [`${found.length - MOST} more match; search to narrow them down.`] : [];
-  const others = value.others ? [`${value.others} of your LoRAs ${value.others > 1 ? "do" : "does"} not go with it.`] : [];
+  const others = [["LoRAs", value.others], ["embeddings", value.other_embeddings]].filter(([, count]) => count)
+    .map(([kind, count]) => `${count} of your ${kind} ${count > 1 ? "do" : "does"} not go with it.`);
   $(".lp-others").textContent = [...more, ...others].join(" ");
 }
 
 $(".lp-search").addEventListener("input", update);
 $(".lp-range").addEventListener("input", said);
-$(".lp-add").addEventListener("click", () => trigger("tag", { name: chosen, weight: Number($(".lp-range").value) }));
+function add(negative) {
+  const one = all(props.value || NONE).find((each) => each.key === chosen), weight = Number($(".lp-range").value);
+  if (one) trigger(one.kind === "LoRA" ? "tag" : negative ? "coin_negative" : "coin", { name: one.name, weight });
+}
+
+$(".lp-add").addEventListener("click", () => add(false));
+$(".lp-negative").addEventListener("click", () => add(true));
 watch("value", update);
 said();
 update();
