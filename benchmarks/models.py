@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusio
 from sd_ui.engine.device import choose
 from sd_ui.engine.generate import Engine
 from sd_ui.engine.loaded import Loaded
+from sd_ui.engine.policy import Policy
 from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.models.index import ModelIndex
@@ -46,8 +47,11 @@ class Fixed:
         self._loaded, self.resident = loaded, (loaded.card.name,)
 
     @contextmanager
-    def lease(self, model: ModelChoice, loras: Any = ()) -> Any:
+    def lease(self, model: ModelChoice, loras: Any = (), work: Any = None) -> Any:
         yield self._loaded
+
+    def policy(self, loaded: Loaded) -> Policy:
+        return Policy()
 
 
 def sd15_size(device: str = "auto", dtype: str = "auto") -> Engine:

@@ -20,7 +20,7 @@ from sd_ui.settings import Settings
 from sd_ui.spec.codec import dump
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.events import Drawn, Event, Loading, Stepped
+from sd_ui.spec.events import Drawn, Eased, Event, Loading, Stepped
 from sd_ui.spec.fields import FIELDS, IMAGE
 from sd_ui.spec.limits import Accepted
 from sd_ui.spec.made import Record
@@ -122,6 +122,8 @@ class Bar:
         match event:
             case Loading(what):
                 self.say(f"Loading {what}")
+            case Eased(text):
+                self.say(text)
             case Stepped():
                 filled = round(BAR * event.index / event.total)
                 which = f"picture {event.picture}/{event.count}, " if event.count > 1 else ""

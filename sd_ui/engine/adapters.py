@@ -155,7 +155,7 @@ def _changed(weight: Tensor, layer: Layer, worn: ReadIn) -> nn.Parameter:
             known = weight[:, : _inputs(roles, weight)]  # a first convolution may have more inputs than the LoRA knows: they stay as they are
             delta = deltas.delta(roles, known, one.strength(layer.part), lora.alphas[layer])
             if new is None and delta.shape == weight.shape:
-                new = delta.add_(weight)  # the same sum, in memory that is there already
+                new = delta.add_(weight if weight.itemsize > 1 else weight.float())  # the same sum, in memory that is there already
             else:
                 new = weight.float().clone() if new is None else new
                 new[:, : known.shape[1]] += delta

@@ -5,24 +5,41 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
 from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
 
 from sd_ui.engine.device import Place
+from sd_ui.engine.family import Denoiser
 
 XFORMERS, SDPA, SLICED, PLAIN = "xformers", "sdpa", "sliced", "plain"
-NAMES = {"XFormers": XFORMERS, "AttnProcessor2_0": SDPA, "Sliced": SLICED}
+NAMES = {"XFormers": XFORMERS, "AttnProcessor2_0": SDPA, "FluxAttnProcessor": SDPA, "Sliced": SLICED}
 HEADS = ((8, 40), (8, 160), (1, 512))  # heads and channels of each in Stable Diffusion 1.x: first and deepest level of the U-Net, the VAE
+JOINT = (SD3Transformer2DModel, FluxTransformer2DModel)
 log = logging.getLogger(__name__)
 
 
-def apply(unet: UNet2DConditionModel, vae: Any, place: Place) -> str:
-    """xformers or PyTorch's SDPA on CUDA, SDPA elsewhere, slices where neither works. -> the name of what is active in the U-Net"""
+def apply(denoiser: Denoiser, vae: Any, place: Place) -> str:
+    """xformers or PyTorch's SDPA on CUDA, SDPA elsewhere, slices where neither works. -> the name of what is active in the denoiser
+
+    Transformers over pictures and text together have an attention of their own, by SDPA.
+    """
     name = best(place)
-    for module in (unet, vae):
-        if hasattr(module, "set_attn_processor"):  # a tiny VAE has no attention
+    for module in (denoiser, vae):
+        if hasattr(module, "set_attn_processor") and not isinstance(module, JOINT):  # a tiny VAE has no attention
             USE[name](module)
-    return active(unet)
+    return active(denoiser)
+
+
+def sliced(module: Any) -> None:
+    """From now on one head at a time, where diffusers can: in U-Nets and VAEs. It costs time, and changes the last bits."""
+    if set(_kinds(module)) <= {"AttnProcessor2_0", "XFormersAttnProcessor"} and _kinds(module):
+        module.set_attn_processor(SlicedAttnProcessor(1))
+
+
+def whole(module: Any, name: str) -> None:
+    """Undoes it. name: what was active before."""
+    if set(_kinds(module)) == {"SlicedAttnProcessor"} and name in USE:
+        USE[name](module)
 
 
 def best(place: Place) -> str:
@@ -42,8 +59,12 @@ def works(kernel: Callable[[Place], torch.Tensor], place: Place) -> bool:
 
 def active(module: Any) -> str:
     """By looking at the processors: diffusers' switches may silently do nothing."""
-    kinds = {type(processor).__name__ for processor in module.attn_processors.values()}
+    kinds = set(_kinds(module))
     return "+".join(sorted({next((name for part, name in NAMES.items() if part in kind), PLAIN) for kind in kinds})) or "none"
+
+
+def _kinds(module: Any) -> list[str]:
+    return [type(processor).__name__ for processor in getattr(module, "attn_processors", {}).values()]
 
 
 def _try_xformers(place: Place) -> torch.Tensor:

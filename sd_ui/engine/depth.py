@@ -16,7 +16,7 @@ def estimated(loaded: Loaded, image: Image.Image) -> Tensor:
     """RGB picture -> (h, w) float32 on the CPU; more is nearer (inverse depth), in the estimator's own unit and size."""
     if loaded.depth_estimator is None:
         raise BadRequest("depth", f"{loaded.card.name} has no depth estimator; give a depth map of your own")
-    device, dtype = loaded.depth_estimator.device, loaded.depth_estimator.dtype
+    device, dtype = loaded.place.device, loaded.depth_estimator.dtype
     pixels = loaded.depth_processor(images=image, return_tensors="pt").pixel_values.to(device, dtype)
     depth: Tensor = loaded.depth_estimator(pixels).predicted_depth[0].float().cpu()
     return depth

@@ -52,7 +52,7 @@ class Driver:
     def _advance(self, job: str) -> list[Event | Exception | None]:
         question = self._questions.pop(job, None)
         try:
-            said = self._courses[job].send(question.answer() if question else None)
+            said = self._told(self._courses[job], question)
         except StopIteration:
             del self._courses[job]
             return [None]
@@ -63,3 +63,18 @@ class Driver:
             self._questions[job] = said
             return []
         return [said]
+
+    def _told(self, course: Course, question: Question | None) -> Question | Event:
+        """What a model did wrong the course hears first: it may know how to go on with less memory."""
+        if question is None:
+            return course.send(None)
+        try:
+            answer = question.answer()
+        except Exception as error:
+            failure = error  # thrown from outside this block: while one is handled, its frames keep what was computed half-way
+        else:
+            return course.send(answer)
+        try:
+            return course.throw(failure)
+        finally:
+            del failure

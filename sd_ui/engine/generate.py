@@ -10,13 +10,14 @@ import sd_ui
 from sd_ui.engine import depth, guidance, inversions, refiner, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.families.stock import StockModel
-from sd_ui.engine.families.stock import StockModel
+from sd_ui.engine.footprint import Work
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
+from sd_ui.engine.policy import ENCODING, READING, SAMPLING
 from sd_ui.engine.refiner import Second
+from sd_ui.engine.relief import Relief
 from sd_ui.engine.run import Clock, Run, drawn
-from sd_ui.engine.stock_run import StockRun
 from sd_ui.engine.stock_run import StockRun
 from sd_ui.engine.text import TextEncoder
 from sd_ui.engine.timeline import Timeline
@@ -59,26 +60,35 @@ class Engine:
         with ExitStack() as leases:
             with watch.spends("loading"):
                 watch.cold |= not {said.model.checkpoint, f"{said.model.checkpoint} with {said.model.vae}"} & {*self.manager.resident}
-                loaded = leases.enter_context(self.manager.lease(said.model, networks.asked(said.prompt)))
-                second = leases.enter_context(self._second(said, loaded))
+                loaded = leases.enter_context(self.manager.lease(said.model, networks.asked(said.prompt), work_of(said)))
+                refining = leases.enter_context(self._refining(said, loaded))
+            relief = self._relief(said, loaded, refining)
             watch.saw(loaded)
             leases.enter_context(watch.watches_memory(loaded.place.device))
             if isinstance(loaded, StockModel):
                 for index in indexes:
-                    yield from StockRun(said, delivery, loaded, inputs).picture(index, clock)
-                return
-            if isinstance(loaded, StockModel):
-                for index in indexes:
-                    yield from StockRun(said, delivery, loaded, inputs).picture(index, clock)
+                    run = StockRun(said, delivery, loaded, inputs, relief.again())
+                    yield from run.relief.continued(SAMPLING, lambda run=run, index=index: run.picture(index, clock))  # type: ignore[misc]
                 return
             with watch.spends("text"):
-                text = self._encoded(said, loaded)
+                text = yield from relief.tried(READING, lambda: self._encoded(said, loaded))
+                second = yield from relief.tried(READING, lambda: self._second(said, loaded, refining))
             with watch.spends("start"):
-                scene = inputs.scene(said, loaded)
+                scene = yield from relief.tried(ENCODING, lambda: inputs.scene(said, loaded))
             if scene.depth is not None:
                 yield Mapped(depth.shown(scene.depth, request.width, request.height))
             for index in indexes:
-                yield from Run(said, delivery, loaded, inputs, text, scene, second).picture(index, clock)
+                yield from Run(said, delivery, loaded, inputs, text, scene, second, relief.again()).picture(index, clock)
+
+    def _relief(self, request: GenerationRequest, *loaded: Loaded | None) -> Relief:
+        """All models of a job use less: which of them took the last of the memory, nobody can say."""
+        used = [one for one in loaded if one is not None]
+
+        def ease(stage: str) -> str | None:
+            said = [how for one in used if (how := self.manager.ease(one, stage, work_of(request)))]
+            return " and ".join(dict.fromkeys(said)) or None
+
+        return Relief(ease, lambda: self.manager.policy(used[0]))
 
     def generate(self, request: GenerationRequest, delivery: Delivery = Delivery()) -> Iterator[Event]:
         """A driver with one course, for programs without a queue. Raises what goes wrong; closing it cancels."""
@@ -95,21 +105,31 @@ class Engine:
             driver.drop("")
 
     @contextmanager
-    def _second(self, request: GenerationRequest, first: Loaded) -> Iterator[Second | None]:
-        """The refiner with its own reading of the prompts. It wears the prompt's LoRAs where they are of its family."""
+    def _refining(self, request: GenerationRequest, first: Loaded) -> Iterator[Loaded | None]:
+        """The refiner. It wears the prompt's LoRAs where they are of its family."""
         if request.refiner is None:
             yield None
             return
         card = self.manager.cards().get(request.refiner.checkpoint)
         loras = networks.asked(request.prompt) if card and card.family == first.family.name else ()
-        with self.manager.lease(ModelChoice(request.refiner.checkpoint), loras) as loaded:
-            yield Second(loaded, self._encoded(request, loaded), refiner.boundary(request.refiner, first, loaded))
+        with self.manager.lease(ModelChoice(request.refiner.checkpoint), loras, work_of(request)) as loaded:
+            yield loaded
+
+    def _second(self, request: GenerationRequest, first: Loaded, refining: Loaded | None) -> Second | None:
+        """The refiner with its own reading of the prompts."""
+        if request.refiner is None or refining is None:
+            return None
+        return Second(refining, self._encoded(request, refining), refiner.boundary(request.refiner, first, refining))
 
     def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Timeline:
         scale = guidance.scale(request.sampling)
         calls = language.calls_of(request.sampling)
         known = inversions.of(loaded, self.manager.cards(), self.manager.hashes.of)
         return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale, calls, request.emphasis, known)
+
+
+def work_of(request: GenerationRequest) -> Work:
+    return Work(request.width, request.height, 2 if guidance.needs_uncond(guidance.scale(request.sampling)) else 1)
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from typing import Protocol
 
 import diffusers
 import torch
@@ -18,8 +17,8 @@ from sd_ui.engine.denoise import Ask, Prediction, Sampling, Step, Tape, fast_for
 from sd_ui.engine.driver import Course, Question
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.preview import previewer
 from sd_ui.engine.policy import DECODING, SAMPLING
+from sd_ui.engine.preview import previewer
 from sd_ui.engine.refiner import Second
 from sd_ui.engine.relief import Relief
 from sd_ui.engine.samplers import table
@@ -32,16 +31,6 @@ from sd_ui.spec.events import Drawn, Event, Stepped
 from sd_ui.spec.made import Made
 from sd_ui.spec.request import GenerationRequest
 from sd_ui.spec.samplers import SAMPLERS, resolved
-
-
-class Counted(Protocol):
-    """A step that is done: `index` of `total`."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def total(self) -> int: ...
 
 
 class Counted(Protocol):
@@ -182,11 +171,12 @@ class Run:
             steps_run=self.steps,
             loras=loaded.loras,
             inversions=self.text.inversions,
+            **self.relief.made(),
         )
 
     def notes(self) -> tuple[str, ...]:
         asked, layers = self.request.model.clip_skip, text.layers(self.loaded)
-        said = (*self.inputs.notes, *self.text.notes)
+        said = (*self.inputs.notes, *self.text.notes, *self.relief.notes)
         if asked <= layers:
             return said
         return (*said, f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers.")

@@ -43,11 +43,13 @@ class Wardrobe:
         self._kept = self._without(next(iter(self._kept)))
         return True
 
-    def modules(self) -> Iterator[nn.Module]:
-        """Those that may have weights of their own."""
+    def has(self, loaded: Loaded) -> bool:
+        return any(one is loaded for one in self._kept.values())
+
+    def trees(self) -> Iterator[tuple[str, nn.Module]]:
+        """The components of all outfits, by name; most tensors of theirs are the model's own."""
         for one in self._kept.values():
-            siblings = (one.depth_unet, one.inpaint_unet)
-            yield from (one.denoiser, *(part.encoder for part in one.texts), *(sibling for sibling in siblings if sibling is not None))
+            yield from one.components.items()
 
     def _without(self, key: Outfit) -> dict[Outfit, Loaded]:
         return {other: loaded for other, loaded in self._kept.items() if other != key}

@@ -14,6 +14,13 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Eased:
+    """text: a sentence on what memory was short for, and how the job goes on with less."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Mapped:
     """The depth map that a run uses, as a PNG in grey; bright is near."""
 
@@ -67,6 +74,6 @@ class Cancelled:
     pass
 
 
-Event = Loading | Mapped | Stepped | Drawn | Measured | Done | Failed | Cancelled
+Event = Loading | Eased | Mapped | Stepped | Drawn | Measured | Done | Failed | Cancelled
 Final = Done | Failed | Cancelled
 FINAL = (Done, Failed, Cancelled)

@@ -31,6 +31,7 @@ class Made:
 
     model_hash, vae_hash, refiner_hash: sha256 of the weights ("" where unknown). layout: the memory layout of the latents.
     batch: rows in a model call. seed: this picture's own. schedule: what "Automatic" stood for. steps_run: sampling steps really run.
+    memory: how the weights used the device, where not all at once, which changes no pixel. economies: what else saved memory; they change some.
     """
 
     app: str = ""
@@ -49,6 +50,8 @@ class Made:
     steps_run: int = 0
     loras: tuple[WornLora, ...] = ()
     inversions: tuple[UsedInversion, ...] = ()
+    memory: str = ""
+    economies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

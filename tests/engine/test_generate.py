@@ -13,6 +13,7 @@ from PIL import Image
 from sd_ui.engine.denoise import Ask, Prediction
 from sd_ui.engine.driver import Driver, Question
 from sd_ui.engine.generate import UNCHANGED, Engine
+from sd_ui.engine.policy import Policy
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.models.hashes import Hashes
 from sd_ui.spec.delivery import Delivery
@@ -36,12 +37,15 @@ class OneModel:
         return {}
 
     @contextmanager
-    def lease(self, choice, loras=()):
+    def lease(self, choice, loras=(), work=None):
         self.leased += 1
         try:
             yield self.model
         finally:
             self.leased -= 1
+
+    def policy(self, loaded):
+        return Policy()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Wardrobe(OneModel):
     resident: tuple[str, ...] = ()
     worn: list[tuple[str, ...]] = field(default_factory=list)
 
-    def lease(self, choice, loras=()):
+    def lease(self, choice, loras=(), work=None):
         self.worn.append(tuple(tag.name for tag in loras))
         return super().lease(choice, loras)
 
