@@ -38,7 +38,7 @@ LAYERS = {
     "forecast": Layer(("spec", "prompt")),
     "jobs": Layer(("spec", "durable", "prompt", "imaging", "forecast"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
-    "ui": Layer(("services", "settings", "spec", "hub", "prompt", "imaging", "recipes", "jobs.owners"), ("gradio", "PIL")),
+    "ui": Layer(("services", "settings", "spec", "hub", "prompt", "imaging", "recipes", "jobs.owners", "jobs.foretold"), ("gradio", "PIL")),
     "api": Layer(("services", "settings", "spec", "durable", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),
     "settings": Layer(("spec",)),
     "services": Layer(("settings", "spec", "prompt", "imaging", "models", "hub", "jobs"), late=("engine", "torch")),

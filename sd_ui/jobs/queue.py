@@ -115,6 +115,10 @@ class Queue:
         rows = self._db.read(f"{JOB} WHERE number IN ({chosen}) {UPCOMING_THEN_NEWEST}", owner, wanted, limit)
         return [job for row in rows if (job := readable(row))]
 
+    def pending(self) -> int:
+        """How many jobs run or wait, whosever they are."""
+        return int(self._db.read("SELECT count(*) AS pending FROM job WHERE state IN ('running', 'waiting')")[0]["pending"])
+
     def upcoming(self, limit: int = 100) -> list[Job]:
         """Everybody's running jobs, then the waiting ones in their order."""
         rows = self._db.read(f"{JOB} WHERE state IN ('running', 'waiting') ORDER BY state = 'running' DESC, place LIMIT ?", limit)

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.imaging import record
+from sd_ui.jobs import foretold
 from sd_ui.services import Services
 from sd_ui.spec import fields
 from sd_ui.spec.errors import BadRequest
@@ -18,6 +19,7 @@ from sd_ui.ui import pictures, views
 from sd_ui.ui.components.pictures import uploaded, value_of
 from sd_ui.ui.owner import owner
 
+REHEARSAL = "What a job would take before it is asked for: seconds, memory, and why it would be refused. mode: one of " + ", ".join(MODES)
 Said = dict[str, Any]
 HINTS: dict[str, Any] = {INTEGER: int, NUMBER: float, IMAGE: dict}  # everything else is text; a seed, too: JSON readers blur large numbers
 
@@ -26,6 +28,7 @@ def offer(services: Services) -> None:
     for mode in MODES:
         about = f"{views.MODES[mode]}. " + " ".join(f"{field.name}: {field.help}" for field in fields.of_mode(mode))
         gr.api(endpoint(services, mode), api_name=mode, api_description=about)
+    gr.api(rehearsal(services), api_name="preflight", api_description=REHEARSAL)
 
 
 def endpoint(services: Services, mode: str) -> Callable[..., AsyncIterator[Said]]:
@@ -49,6 +52,21 @@ def endpoint(services: Services, mode: str) -> Callable[..., AsyncIterator[Said]
     generate.__signature__ = signature(mode)  # type: ignore[attr-defined]
     generate.__annotations__ = {name: parameter.annotation for name, parameter in signature(mode).parameters.items()} | {"return": dict}
     return generate
+
+
+def rehearsal(services: Services) -> Callable[..., Said]:
+    """Answers at once what a job would cost, and whether it would be refused; pictures are not asked for."""
+    asked = [field for field in FIELDS.values() if field.kind != IMAGE]
+
+    def preflight(mode: str, *given: Any) -> Said:
+        values = {field.name: value for field, value in zip(asked, given, strict=False) if value is not None and mode in field.modes}
+        return foretold.plain(services.foresight.preflight.of_form(mode, values, services.settings.delivery))
+
+    first = inspect.Parameter("mode", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str, default=MODES[0])
+    parameters = [first, *map(parameter, asked)]
+    preflight.__signature__ = inspect.Signature(parameters, return_annotation=dict)  # type: ignore[attr-defined]
+    preflight.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": dict}
+    return preflight
 
 
 def signature(mode: str) -> inspect.Signature:

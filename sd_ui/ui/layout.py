@@ -13,7 +13,7 @@ from sd_ui.spec.fields import NONE
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
-from sd_ui.ui.components.component import About, DepthMap, EngineLine, Library, LoraPicker, Message, QueuePanel, Results, Viewer
+from sd_ui.ui.components.component import About, DepthMap, EngineLine, Foreseen, Library, LoraPicker, Message, QueuePanel, Results, Viewer
 from sd_ui.ui.form import Widgets, widget
 from sd_ui.ui.tabs import modes
 from sd_ui.ui.tabs.png_info import PngInfo, png_info
@@ -42,6 +42,7 @@ class Layout:
     seen: gr.State
     go: gr.Button
     cancel: gr.Button
+    foreseen: Foreseen
     message: Message
     engine: EngineLine
     about: About
@@ -103,7 +104,7 @@ def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:
         go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
     parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "problems": problems}
-    parts |= {"message": Message(elem_id="message")}
+    parts |= {"foreseen": Foreseen(elem_id="foreseen"), "message": Message(elem_id="message")}
     parts |= mode_tabs() | {"loras": loras}
     parts["shared"] = shared | settings(services, buttons)
     with gr.Accordion("Saving and preview", open=False, elem_id="saving"):

@@ -5,7 +5,7 @@ import gradio as gr
 from sd_ui.services import Services
 from sd_ui.ui import endpoints, keep_form, watching
 from sd_ui.ui.layout import Layout, lay_out
-from sd_ui.ui.parts import choosing, prompting, queueing, reading, sending, shelving, submitting
+from sd_ui.ui.parts import choosing, foreseeing, prompting, queueing, reading, sending, shelving, submitting
 
 TITLE = "SD UI"
 
@@ -24,6 +24,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     submitting.wire(services, layout)
     watching.wire(services, layout, page)
     choosing.wire(services, layout, page)
+    foreseeing.wire(services, layout, page)
     prompting.wire(services, layout)
     queueing.wire(services, layout)
     sending.wire(services, layout)

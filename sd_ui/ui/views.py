@@ -5,11 +5,13 @@ import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from sd_ui.prompt import coined
 from sd_ui.prompt.coined import Vocabulary
+from sd_ui.jobs import foretold
 from sd_ui.spec.cards import LoraFacts, ModelCard
 from sd_ui.spec.events import Event, Loading, Mapped, Stepped
 
@@ -26,10 +28,17 @@ def idle(picture: Any = None) -> View:
     return {"state": "idle", "shown": None if picture is None else picture_view(picture)}
 
 
-def waiting(job: Any, before: int, state: Any) -> View:
-    """state: of the engine. before: how many jobs, whosever they are, come first."""
-    text = f"Waiting for {before} job{'s' if before > 1 else ''} before this one" if before else "Next in line"
+def waiting(job: Any, before: int, state: Any, wait: float | None = None) -> View:
+    """state: of the engine. before: how many jobs, whosever they are, come first. wait: seconds that they take, where that is known."""
+    lasting = f", about {foretold.duration(wait)}" if wait else ""
+    text = f"Waiting for {before} job{'s' if before > 1 else ''} before this one{lasting}" if before else "Next in line"
     return {"state": "waiting", "job": job.id, "text": text if state.phase == "ready" else f"Waiting for the engine: {state.text}"}
+
+
+def foreseen(report: Mapping[str, Any]) -> View:
+    """report: as plain values. A refusal is said as Generate would say it."""
+    lines = [line | {"text": foretold.labelled(line["field"], line["text"])} if line["severity"] == "refuse" else line for line in report["lines"]]
+    return {"text": report["text"], "lines": lines}
 
 
 def ended(job: Any, picture: Any = None) -> View:
@@ -69,16 +78,21 @@ def results(pictures: Sequence[Any], asked: int) -> View:
     return {"pictures": [picture_view(picture) for picture in pictures], "more": len(pictures) >= asked}
 
 
-def queue(jobs: Sequence[Any]) -> View:
-    return {"jobs": [job_view(job) for job in jobs]}
+def queue(jobs: Sequence[Any], waits: Mapping[str, float | None] = MappingProxyType({})) -> View:
+    """waits: seconds until each of the waiting ones begins, where that is known."""
+    return {"jobs": [job_view(job, waits.get(job.id)) for job in jobs]}
 
 
-def job_view(job: Any) -> View:
+def starts(wait: float | None) -> str:
+    return f" · starts in {foretold.duration(wait)}" if wait else ""
+
+
+def job_view(job: Any, wait: float | None = None) -> View:
     request = job.request
     prompt = " ".join(request.prompt.split())[:PROMPT_CHARACTERS] or "(no prompt)"
     facts = f"{MODES[request.mode]} · {request.width}×{request.height} · {request.sampling.steps} steps"
     count = f" · {request.count} pictures" if request.count > 1 else ""
-    return {"id": job.id, "number": job.number, "state": job.state, "text": prompt, "facts": facts + count, "note": job.note}
+    return {"id": job.id, "number": job.number, "state": job.state, "text": prompt, "facts": facts + count + starts(wait), "note": job.note}
 
 
 def engine(state: Any) -> View:

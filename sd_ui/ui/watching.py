@@ -57,7 +57,8 @@ class Watcher:
 
     def jobs(self) -> Updates:
         jobs = self.services.queue.jobs(self.owner, follow.ACTIVE)
-        return {self.layout.queue: views.queue(jobs), self.layout.cancel: gr.Button(interactive=bool(jobs))}
+        shown = views.queue(jobs, self.services.foresight.waits.of_each() if jobs else {})
+        return {self.layout.queue: shown, self.layout.cancel: gr.Button(interactive=bool(jobs))}
 
     def text_of(self, picture: Any | None) -> Updates:
         text = pictures.infotext(self.services, self.owner, picture.id) if picture else ""
@@ -71,7 +72,8 @@ class Watcher:
         layout, state = self.layout, self.services.worker.state
         match item.event:
             case None:
-                return {layout.viewer: views.waiting(item.job, item.before, state), layout.engine: views.engine(state)}
+                wait = self.services.foresight.waits.of_each().get(item.job.id)
+                return {layout.viewer: views.waiting(item.job, item.before, state, wait), layout.engine: views.engine(state)}
             case Mapped():
                 return {layout.depth_map: views.depth_map(item.event)}
             case Drawn():

@@ -1,12 +1,15 @@
 """Told before Generate is pressed: what it would answer, what it would cost, and what is probably not meant."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from sd_ui.forecast.forecast import Forecast
 from sd_ui.imaging.blobs import Blobs
+from sd_ui.jobs import foretold
 from sd_ui.jobs.advice import NOTE, REFUSE, WARN
 from sd_ui.jobs.intake import Intake, Reader
 from sd_ui.jobs.preflight import Preflight
@@ -183,7 +186,7 @@ def test_what_falls_into_another_chunk_is_quoted(tmp_path):
 def test_the_wait_is_the_sum_of_those_before(tmp_path):
     with house(tmp_path, start=False) as home:
         flight = Preflight(Reader(Blobs(tmp_path), Models()), Models(), lambda: (Machine().ran(asked("one")),))
-        waits = Waits(home.queue, home.bus, flight.of_job)
+        waits = Waits(home.queue, home.bus, flight.of_job, fresh=0)
         assert waits.ahead() == Ahead(0, 0.0)
         jobs = [home.queue.submit(asked("one", steps=steps), owner) for steps, owner in ((20, BOB), (10, ALICE), (20, BOB))]
         each = flight.of_job(jobs[0]).seconds
@@ -196,7 +199,7 @@ def test_the_wait_is_the_sum_of_those_before(tmp_path):
 
 def test_one_job_that_nothing_is_known_of_makes_the_wait_unknown(tmp_path):
     with house(tmp_path, start=False) as home:
-        waits = Waits(home.queue, home.bus, Preflight(Reader(Blobs(tmp_path), Models()), Models(), lambda: ()).of_job)
+        waits = Waits(home.queue, home.bus, Preflight(Reader(Blobs(tmp_path), Models()), Models(), lambda: ()).of_job, fresh=0)
         job = home.submit()
         assert waits.ahead() == Ahead(1, None) and waits.of_each() == {job.id: 0.0}
 
@@ -207,3 +210,46 @@ def test_a_new_measurement_is_heard_at_once(tmp_path):
     before = flight.of_form("txt2img", {"model": "one"}).forecast
     seen.append(without(replace(seen[0]), cold=False))
     assert (before.runs, flight.of_form("txt2img", {"model": "one"}).forecast.runs) == (1, 2)
+
+
+def test_however_many_pages_ask_the_queue_is_looked_at_once_a_second(tmp_path):
+    with house(tmp_path, start=False) as home:
+        looks = []
+        waits = Waits(home.queue, home.bus, lambda job: looks.append(job) or Forecast(), fresh=3600)
+        home.submit()
+        home.bus.latest = lambda job: Stepped(1, 2, remaining=1.0)
+        home.queue.claim(0)
+        assert [waits.ahead().jobs for _ in range(50)] == [1] * 50 and not looks
+        job = home.submit()
+        assert waits.ahead().jobs == 2, "a job more is seen at once"
+        home.queue.cancel(job.id)
+        assert waits.ahead().jobs == 1
+
+
+# ---------------------------------------------------------------- in words
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "half a second"), (0.8, "a second"), (12.4, "12 s"), (99, "99 s"), (119, "2 min"), (5900, "98 min"), (7500, "2 h 5 min")],
+)
+def test_a_duration_is_said_no_more_precisely_than_it_is_known(seconds, words):
+    assert foretold.duration(seconds) == words
+
+
+def test_what_it_rests_on_is_said(tmp_path):
+    ran = Machine().ran(asked("one"))
+    own = told(tmp_path, measured=[ran, ran], model="one", room=Room(8_000_000_000))
+    assert foretold.headline(own).startswith("About ") and "4.3 GB" not in foretold.headline(own) and "8.0 GB free" in foretold.headline(own)
+    assert foretold.headline(told(tmp_path, measured=[ran], model="large")).startswith("Very roughly ")
+    assert foretold.headline(told(tmp_path)).startswith(foretold.UNKNOWN) and foretold.headline(told(tmp_path, width=-1)) == ""
+    queued = foretold.headline(told(tmp_path, measured=[ran], model="one", ahead=Ahead(2, 600.0)))
+    assert "2 jobs before it: ready in about " in queued
+    assert "2 jobs before it" in foretold.headline(told(tmp_path, model="one", ahead=Ahead(2, None)))
+    cold = Machine().ran(asked("one", steps=1, size=256), cold=True)
+    assert "of it to load the model" in foretold.headline(told(tmp_path, measured=[cold], model="one", steps=1, width=256, height=256))
+
+
+def test_a_report_is_plain_values(tmp_path):
+    report = json.loads(json.dumps(foretold.plain(told(tmp_path, measured=[Machine().ran(asked("one"))], model="one"))))
+    assert report["seconds"] > 0 and report["runs"] == 1 and report["basis"] == "own" and report["refused"] is False
+    wrong = foretold.plain(told(tmp_path, steps=0))
+    assert wrong["refused"] and wrong["seconds"] is None and wrong["lines"][0]["field"] == "steps"

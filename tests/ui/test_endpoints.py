@@ -38,12 +38,21 @@ def client(services: Services) -> Iterator[Client]:
     forget()
 
 
-def test_exactly_the_four_modes_are_offered_with_the_names_of_the_fields(client):
+def test_the_four_modes_and_what_they_would_cost_are_offered_with_the_names_of_the_fields(client):
     offered = client.view_api(return_format="dict")["named_endpoints"]
-    assert sorted(offered) == sorted(f"/{mode}" for mode in MODES)
+    assert sorted(offered) == sorted([*(f"/{mode}" for mode in MODES), "/preflight"])
     for mode in MODES:
         names = [parameter["parameter_name"] for parameter in offered[f"/{mode}"]["parameters"]]
         assert names == [field.name for field in fields.of_mode(mode)]
+
+
+def test_what_a_job_would_cost_is_told_without_making_one(client, services):
+    jobs = len(services.queue.upcoming())
+    said = client.predict(mode="img2img", prompt="a hill", steps=6, api_name="/preflight")
+    assert said["refused"] is False and said["seconds"] is None and said["text"].startswith("Nothing has been measured here yet")
+    wrong = client.predict(steps=0, api_name="/preflight")
+    assert wrong["refused"] and wrong["lines"] == [{"severity": "refuse", "field": "steps", "text": "0 is out of range (1 to 150)"}]
+    assert len(services.queue.upcoming()) == jobs
 
 
 def test_a_picture_comes_with_its_record_seed_and_text(client, services):

@@ -3,9 +3,11 @@
 import base64
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from PIL import Image
 
+from sd_ui.jobs.worker import EngineState
 from sd_ui.models.index import ModelIndex
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.ui import views
@@ -31,3 +33,18 @@ def test_a_strip_that_is_gone_or_huge_is_left_out(tmp_path):
     huge.write_bytes(bytes(views.LARGEST_STRIP + 1))
     for samples in (tmp_path / "gone.webp", huge, None):
         assert views.about(replace(embedded(), samples=samples), "models")["strip"] == ""
+
+
+def test_a_job_that_waits_says_how_long_where_that_is_known():
+    state = EngineState("ready", "")
+    job = SimpleNamespace(id="1")
+    assert views.waiting(job, 2, state, 40.0)["text"] == "Waiting for 2 jobs before this one, about 40 s"
+    assert views.waiting(job, 1, state)["text"] == "Waiting for 1 job before this one" and views.waiting(job, 0, state)["text"] == "Next in line"
+    assert views.starts(125) == " · starts in 2 min" and views.starts(None) == views.starts(0) == ""
+
+
+def test_a_foreseen_refusal_is_said_as_generate_would_say_it():
+    lines = [{"severity": "refuse", "field": "width", "text": "-1 is out of range"}, {"severity": "note", "field": "prompt", "text": "Prompt: long."}]
+    shown = views.foreseen({"text": "", "lines": lines})
+    assert [line["text"] for line in shown["lines"]] == ["Width: -1 is out of range", "Prompt: long."]
+    assert shown["lines"][0]["text"] == views.wrong("width", "-1 is out of range", {"width": "Width"})["text"]

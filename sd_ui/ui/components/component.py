@@ -55,6 +55,12 @@ class Message(Component):
     files = "message"
 
 
+class Foreseen(Component):
+    """What Generate would bring. {"text", "lines": [{"severity": "note" | "warn" | "refuse", "field", "text"}]} or None."""
+
+    files = "foreseen"
+
+
 class EngineLine(Component):
     """{"phase": "starting" | "ready" | "failed", "text", "facts": {name: text}}"""
 

@@ -12,7 +12,7 @@ PLACES = {"up": -1, "down": 1}
 
 
 def jobs_shown(services: Services, mine: str) -> views.View:
-    return views.queue(services.queue.jobs(mine, follow.ACTIVE))
+    return views.queue(services.queue.jobs(mine, follow.ACTIVE), services.foresight.waits.of_each())
 
 
 def wire(services: Services, layout: Layout) -> None:
