@@ -1,21 +1,31 @@
 """What differs from family to family once a model is in memory. A family is a value that is chosen once, when a model is loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
 
 import torch
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
 from sd_ui.engine.denoise import Predict
+
+Denoiser: TypeAlias = UNet2DConditionModel | SD3Transformer2DModel | FluxTransformer2DModel
+Encoder: TypeAlias = CLIPTextModel | CLIPTextModelWithProjection | T5EncoderModel
 
 
 @dataclass(frozen=True)
 class TextPart:
-    """One of the text encoders of a model, with what cuts texts into its tokens."""
+    """One of the text encoders of a model, with what cuts texts into its tokens.
 
-    encoder: CLIPTextModel | CLIPTextModelWithProjection
-    tokenizer: CLIPTokenizer
+    tokenizer: a CLIPTokenizer, or for T5 a `tokenizers.Tokenizer`. length: 0 where texts go in chunks of what the tokenizer takes at once, as
+    CLIP reads them; otherwise the tokens that a text is filled up to, and a longer one is read as a whole.
+    """
+
+    encoder: Encoder
+    tokenizer: Any
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,15 +92,35 @@ def stretched(said: list[Embedding]) -> list[Embedding]:
             if each.tokens.shape[1] < longest else each for each in said]  # fmt: skip
 
 
+def side_by_side(said: Sequence[Embedding], width: int) -> Embedding:
+    """What several encoders say of each token, one after the other; the last one speaks for the whole."""
+    return Embedding(torch.cat([each.tokens for each in said], dim=-1), said[-1].pooled)
+
+
+def mask_and_picture(white: Tensor, cells: Tensor, masked: Tensor) -> Tensor:
+    return torch.cat([cells, masked], dim=1)
+
+
 Read = Callable[[TextPart, Tensor, int], Embedding]  # (encoder, token ids (chunks, 77), clip skip) -> tokens (chunks, 77, width), pooled of the first
-Predicting = Callable[[nn.Module, Conditioning, float, Tensor | None, tuple[int, int]], Predict]  # (U-Net, texts, CFG, channels, width and height)
+Joined = Callable[[Sequence[Embedding], int], Embedding]  # (what each encoder says, width of the tokens that the denoiser reads) -> one
+Painted = Callable[[Tensor, Tensor, Tensor], Tensor]  # (mask (1, 1, H, W), of latent cells (1, 1, h, w), the rest's latents) -> (1, c, h, w)
+
+
+class Predicting(Protocol):
+    """size: width and height in pixels. distilled: the guidance that a model was taught to imitate, where it is told one."""
+
+    def __call__(
+        self, denoiser: nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, size: tuple[int, int], distilled: float = 1.0, /
+    ) -> Predict: ...
 
 
 @dataclass(frozen=True)
 class Family:
-    """read: what one text encoder says of token ids. predict: makes a Predict of a U-Net and everything that it is told.
+    """read: what one text encoder says of token ids. predict: makes a Predict of a denoiser and everything that it is told.
 
-    rgb: a row (red, green, blue) for each latent channel, and one more that is added, for previews without a decoder.
+    rgb: a row (red, green, blue) for each latent channel, and one more that is added, for previews without a decoder; () where none are known.
+    joined: of several text encoders. painted: what an inpainting model is told besides latents. pictured_depth: a depth map is told as the latents
+    of its picture. whole_steps: the usual schedule cuts the whole way into equal parts; otherwise its last step begins at the lowest level.
     zero_when_empty: an empty negative prompt is zeros instead of the embedding of no words. aligned: whose table of Align Your Steps is its own.
     vae_overflows: in float16, unless the VAE's config says that it does not.
     """
@@ -102,3 +132,7 @@ class Family:
     zero_when_empty: bool = False
     aligned: str = "sd"
     vae_overflows: bool = False
+    joined: Joined = side_by_side
+    painted: Painted = mask_and_picture
+    pictured_depth: bool = False
+    whole_steps: bool = False

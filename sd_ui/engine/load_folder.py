@@ -4,18 +4,20 @@ from pathlib import Path
 
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
-from sd_ui.engine import depth_parts, parts, trained_noise
+from sd_ui.engine import depth_parts, load_flow, parts, trained_noise
 from sd_ui.engine.device import Place
 from sd_ui.engine.families.table import FAMILIES
 from sd_ui.engine.family import Family, TextPart
 from sd_ui.engine.loaded import Parts, Vae
-from sd_ui.models import folders, tokens
+from sd_ui.models import flow_folders, folders, tokens
 
 VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
 def model(path: Path, place: Place, prediction: str = "") -> Parts:
     """prediction: what counts instead of what the scheduler's config says. Raises BadRequest that names the part, Unreadable, OSError."""
+    if flow := flow_folders.of_folder(path):
+        return load_flow.model(path, flow, vae(path / "vae", FAMILIES[flow.name], place), place)
     family = FAMILIES[folders.family(path)]
     unet = parts.unet(folders.config(path / "unet" / folders.CONFIG), parts.read(*folders.weights(path / "unet")), place)
     estimator, processor = depth_parts.of_folder(path, place)

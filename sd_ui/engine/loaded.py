@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import nn
-from transformers import BaseImageProcessor, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
+from transformers import BaseImageProcessor, CLIPTokenizer, PreTrainedModel
 
 from sd_ui.engine.device import Place
-from sd_ui.engine.family import Family, TextPart
+from sd_ui.engine.family import Denoiser, Encoder, Family, TextPart
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.made import WornLora
 
@@ -21,12 +21,12 @@ class Parts:
     """What the files of a model hold; the names mean what they mean in Loaded."""
 
     family: Family
-    denoiser: UNet2DConditionModel
+    denoiser: Denoiser
     vae: Vae
     texts: tuple[TextPart, ...]
     scheduler_config: Mapping[str, Any]
-    depth_unet: UNet2DConditionModel | None = None
-    inpaint_unet: UNet2DConditionModel | None = None
+    depth_unet: Denoiser | None = None
+    inpaint_unet: Denoiser | None = None
     depth_estimator: PreTrainedModel | None = None
     depth_processor: BaseImageProcessor | None = None
 
@@ -35,21 +35,22 @@ class Parts:
 class Loaded:
     """vae_card: of a VAE that was asked for by name, None where it is the checkpoint's own.
 
-    denoiser: predicts the noise; its config.in_channels is 4, 5 (depth) or 9 (inpainting).
+    denoiser: predicts noise, v or flow. A U-Net's config.in_channels is 4, 5 (depth) or 9 (inpainting).
     scheduler_config: the facts that the model was trained with, and nothing that a sampler chooses: num_train_timesteps, beta_start, beta_end,
-    beta_schedule, prediction_type, rescale_betas_zero_snr; trained_betas, which count instead of the others where they are not None.
-    depth_unet, inpaint_unet: take 5 and 9 channels and share every tensor but conv_in's weight with denoiser (or are it, where it takes as many).
+    beta_schedule, prediction_type, rescale_betas_zero_snr; trained_betas, which count instead of the others where they are not None; of a flow,
+    what `trained_flow` finds.
+    depth_unet, inpaint_unet: take more channels and share every tensor but conv_in's weight with denoiser (or are it, where it takes as many).
     attention: the name of what is really active. model_hash, vae_hash: sha256 of the weights. loras: that these U-Nets and texts wear.
     """
 
     card: ModelCard
     vae_card: ModelCard | None
-    denoiser: UNet2DConditionModel
+    denoiser: Denoiser
     vae: Vae
     texts: tuple[TextPart, ...]
     scheduler_config: Mapping[str, Any]
-    depth_unet: UNet2DConditionModel | None
-    inpaint_unet: UNet2DConditionModel | None
+    depth_unet: Denoiser | None
+    inpaint_unet: Denoiser | None
     depth_estimator: PreTrainedModel | None
     depth_processor: Any  # a BaseImageProcessor, where there is an estimator
     place: Place
@@ -68,11 +69,12 @@ class Loaded:
         return {name: module for name, module in found.items() if module is not None}
 
     @property
-    def text_encoder(self) -> CLIPTextModel | CLIPTextModelWithProjection:
+    def text_encoder(self) -> Encoder:
         """The first, which most families have alone."""
         return self.texts[0].encoder
 
     @property
     def tokenizer(self) -> CLIPTokenizer:
-        """The first; where there are more, they cut texts alike."""
-        return self.texts[0].tokenizer
+        """The first; where there are more of CLIP, they cut texts alike."""
+        tokenizer: CLIPTokenizer = self.texts[0].tokenizer
+        return tokenizer

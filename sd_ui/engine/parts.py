@@ -42,13 +42,15 @@ def read(*paths: Path) -> Weights:
     return found
 
 
-def built(part: str, make: Callable[[], Module], weights: Weights, place: Place, name_of: Callable[[str], str] = str) -> Module:
+def built(part: str, make: Callable[[], Module], weights: Weights, place: Place, name_of: Callable[[str], str] = str, precise: str = "") -> Module:
     """make: constructs the module; it does so without memory for weights. name_of: what a tensor of the module is called in `weights`.
 
     Raises BadRequest where config and tensors are not of one kind.
     """
     try:
         with init_empty_weights(include_buffers=False):
+    precise: in names of tensors that overflow in float16, and stay in float32.
+
             module = make()
     except Exception as error:  # for odd values in a config, the constructors of two libraries raise whatever they like; translated, not swallowed
         raise unfit(part, f"its config makes no sense ({type(error).__name__}: {error})") from error
@@ -56,7 +58,8 @@ def built(part: str, make: Callable[[], Module], weights: Weights, place: Place,
     ours = {name_of(name): name for name in wanted}
     named = {ours.get(name, name): tensor for name, tensor in weights.items()}  # what no layer asks for keeps its name, for the check to find
     check(part, wanted, named)
-    placed = {name: _placed(named[name], place) for name in wanted}
+    exact = replace(place, dtype=torch.float32) if precise and place.dtype == torch.float16 else place
+    placed = {name: _placed(named[name], exact if precise and precise in name else place) for name in wanted}
     module.load_state_dict(placed, assign=True)
     return module.to(place.device).eval().requires_grad_(False)
 

@@ -19,9 +19,9 @@ class Second:
     text: Timeline
     below: int
 
-    def after(self, first: PredictAt, cfg_scale: float, size: tuple[int, int]) -> PredictAt:
+    def after(self, first: PredictAt, cfg_scale: float, size: tuple[int, int], distilled: float) -> PredictAt:
         unet, family = self.loaded.denoiser, self.loaded.family
-        second = self.text.predicted(lambda told: family.predict(unet, told, cfg_scale, None, size))
+        second = self.text.predicted(lambda told: family.predict(unet, told, cfg_scale, None, size, distilled))
         return lambda call: switched(first(call), second(call), self.below)
 
 
@@ -40,7 +40,7 @@ def boundary(refiner: Refiner, first: Loaded, second: Loaded) -> int:
     told, understood = (loaded.scheduler_config["prediction_type"] for loaded in (first, second))
     if told != understood:
         raise BadRequest("refiner", f"{second.card.name} predicts {understood}, {first.card.name} predicts {told}: one cannot go on for the other")
-    if second.denoiser.config.in_channels != first.vae.config.latent_channels:
-        raise BadRequest("refiner", f"{second.card.name} cannot take over: its U-Net takes more than latents")
+    if second.denoiser in (second.depth_unet, second.inpaint_unet):
+        raise BadRequest("refiner", f"{second.card.name} cannot take over: it takes more than latents")
     steps: int = first.scheduler_config["num_train_timesteps"]
     return round(steps - refiner.switch_at * steps)

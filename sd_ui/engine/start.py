@@ -106,7 +106,8 @@ def scene_of(
 def deep(loaded: Loaded, estimate: Tensor, width: int, height: int) -> Tensor:
     """What a depth model is told besides latents."""
     if loaded.family.pictured_depth:
-        return pixels.encoded(loaded, pixels.tensor(Image.open(io.BytesIO(depth.shown(estimate, width, height)))))
+        picture = pixels.tensor(Image.open(io.BytesIO(depth.shown(estimate, width, height))))
+        return pixels.encoded(loaded, picture.contiguous())  # the layout decides the last bits
     return depth.plane(estimate, width, height).to(loaded.place.device)
 
 

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor
 
+from sd_ui.engine import t5
 from sd_ui.engine.emphasis import weighed
 from sd_ui.engine.family import Embedding, TextPart
 from sd_ui.engine.guidance import needs_uncond
@@ -107,12 +108,12 @@ def embeddings(
 ) -> dict[str, Embedding]:
     """Of the texts of one schedule, all of the length of the longest.
 
-    tokens: (1, chunks x 77, width); of several text encoders side by side; pooled: what the last of them says of the whole.
+    tokens: (1, chunks x 77, width); what several text encoders say is joined as the family has it.
     """
     counts = Counter(texts)
     read = [_read(loaded, i, counts, clip_skip, emphasis, inversions) for i in range(len(loaded.texts))]
-    beside = {text: [said[text] for said in read] for text in counts}
-    return {text: Embedding(torch.cat([each.tokens for each in said], dim=-1), said[-1].pooled) for text, said in beside.items()}
+    width = loaded.denoiser.config.get("joint_attention_dim", 0)
+    return {text: loaded.family.joined([said[text] for said in read], width) for text in counts}
 
 
 def embedding(loaded: Loaded, text: str, clip_skip: int, emphasis: str = EMPHASES[0], inversions: Inversions = Inversions()) -> Embedding:
@@ -123,6 +124,8 @@ def embedding(loaded: Loaded, text: str, clip_skip: int, emphasis: str = EMPHASE
 def _read(loaded: Loaded, which: int, counts: Counter[str], clip_skip: int, emphasis: str, inversions: Inversions) -> dict[str, Embedding]:
     """which: of the text encoders."""
     part = loaded.texts[which]
+    if part.length:
+        return t5.read(part, counts, emphasis)
     cut = {text: chunked(part.tokenizer, text, emphasis, inversions.vocabulary) for text in counts}
     most = max(map(len, cut.values()))
     filled = [framed_all(part, (*chunks, *[Chunk()] * (most - len(chunks)))) for chunks in cut.values()]
@@ -170,4 +173,4 @@ def framed_all(part: TextPart, chunks: Iterable[Chunk]) -> tuple[Tensor, Tensor]
 
 def layers(loaded: Loaded) -> int:
     """What clip skip can count back."""
-    return min(part.encoder.config.num_hidden_layers for part in loaded.texts)
+    return min(part.encoder.config.num_hidden_layers for part in loaded.texts if not part.length)

@@ -210,7 +210,6 @@ def values(text: str) -> Reading:
         return Reading("txt2img", result, {})
     others, mode, notes = dict(said), _mode(said), _notes(said)
     result |= {"clip_skip": 1, "emphasis": fields.default("emphasis"), "refiner": NONE, "vae": AUTOMATIC}
-    result |= {"distilled_cfg_scale": Sampling.distilled_cfg}
     result |= extras.written(GenerationRequest()) | {"noise_source": CARD}
     if mode == "inpaint":
         result |= {name: fields.default(name) for name in MASKING}

@@ -14,6 +14,8 @@ MODES: dict[str, dict[int, tuple[str, ...]]] = {  # by family, and by what its U
     "sd2": {4: PLAIN, 5: WITH_DEPTH, 9: PAINTER},
     "sdxl": {4: PLAIN, 9: PAINTER},
     "sdxl-refiner": {4: ("img2img", "inpaint")},  # it was trained for the last fifth of the way only
+    "sd3": {16: PLAIN, 33: PAINTER},
+    "flux": {64: PLAIN, 128: WITH_DEPTH, 384: PAINTER},  # four for each cell: its transformer sees patches of 2x2
 }
 
 
@@ -51,4 +53,4 @@ def with_channels(finding: Finding, channels: int) -> Finding:
         return replace(finding, modes=known[channels])
     if channels == 8:
         return replace(finding, fault="is an InstructPix2Pix model, which is not supported yet")
-    return replace(finding, fault=f"its U-Net takes {channels} channels; of its family only {' and '.join(map(str, known))} are known")
+    return replace(finding, fault=f"it takes {channels} channels; of its family only {' and '.join(map(str, known))} are known")

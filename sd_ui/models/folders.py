@@ -29,11 +29,14 @@ CLASSES = {  # the only ones that are ever built
 PARTS = {
     "unet": "the U-Net", "vae": "the VAE", "text_encoder": "the text encoder", "tokenizer": "the tokenizer", "scheduler": "the scheduler",
     "depth_estimator": "the depth estimator", "text_encoder_2": "the second text encoder", "tokenizer_2": "the second tokenizer",
+    "transformer": "the transformer", "text_encoder_3": "the third text encoder", "tokenizer_3": "the third tokenizer",
 }  # fmt: skip
 UNSUPPORTED = {"StableDiffusionXL": "sdxl", "StableDiffusion3": "sd3", "Flux": "flux"}
 CONTINUOUS = ("EDM", "FlowMatch")  # schedulers of models whose noise has no steps
 SIDES = {"sdxl": 128, "sdxl-refiner": 128}  # cells of latents where the config does not say; 64 for the others
 XL_SCALE = 0.13025  # by which the VAE of Stable Diffusion XL scales its latents; that of the older ones by 0.18215
+VAE_FAMILIES: dict[Any, str] = {XL_SCALE: "sdxl", 1.5305: "sd3", 0.3611: "flux"}  # by the scale
+MANY = 16  # channels of the latter two's latents
 
 
 def is_model(path: Path) -> bool:
@@ -45,9 +48,11 @@ def is_vae(path: Path) -> bool:
 
 
 def look(path: Path) -> Finding:
-    from sd_ui.models import stock_folders  # it reads folders as this file does
+    from sd_ui.models import flow_folders, stock_folders  # they read folders as this file does
 
     try:
+        if not is_vae(path) and (flow := flow_folders.of_folder(path)):
+            return flow_folders.look(path, flow)
         if not is_vae(path) and (family := stock_folders.of_folder(path)):
             return stock_folders.look(path, family)
         return _vae(path) if is_vae(path) else _checkpoint(path)
@@ -97,10 +102,12 @@ def _pieces(index: Path) -> tuple[Path, ...]:
 
 def used(path: Path) -> list[Path]:
     """The weights that are loaded of a model: the file itself, or those of a folder's parts; not its safety checker, not a second precision."""
-    from sd_ui.models import stock_folders
+    from sd_ui.models import flow_folders, stock_folders
 
     if not path.is_dir():
         return [path]
+    if not is_vae(path) and (flow := flow_folders.of_folder(path)):
+        return flow_folders.weights(path, flow)
     if not is_vae(path) and (family := stock_folders.of_folder(path)):
         return stock_folders.weights(path, family)
     parts = [path] if is_vae(path) else [path / part for part in ("unet", "vae", *(text for text, _ in texts(path)))]
@@ -207,10 +214,11 @@ def _vae(path: Path) -> Finding:
     said = config(path / CONFIG)
     if said.get("_class_name") not in CLASSES["vae"]:
         return faulty(f"is a {said.get('_class_name')}, which is not supported", kind=VAE)
-    if said.get("latent_channels", 4) != 4:
-        return faulty(f"is a VAE for latents of {said['latent_channels']} channels; Stable Diffusion 1.x, 2.x and XL have 4", kind=VAE)
+    channels = said.get("latent_channels", 4)
+    if channels not in (4, MANY):
+        return faulty(f"is a VAE for latents of {channels} channels; Stable Diffusion 1.x, 2.x and XL have 4, 3.x and Flux.1 {MANY}", kind=VAE)
     _check_weights(PARTS["vae"], *weights(path))
-    return Finding(VAE, "sdxl" if said.get("scaling_factor") == XL_SCALE else "sd1")
+    return Finding(VAE, VAE_FAMILIES.get(said.get("scaling_factor"), "" if channels == MANY else "sd1"))
 
 
 def _whole(value: Any, otherwise: int) -> int:

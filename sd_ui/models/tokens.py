@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CLIP_L = Path(__file__).parent.parent / "engine" / "configs" / "clip_l_tokenizer"
 CONFIG = "tokenizer_config.json"
+T5, T5_FILE, LONGEST = CLIP_L.parent / "t5_tokenizer", "tokenizer.json", 16 * 2**20
+T5_PIECES, T5_PIECES_SIZE = "spiece.model", 791_656  # Google's own file; what it says is bundled
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 COMMA = f",{WORD_END}"
@@ -92,14 +94,51 @@ def vocabulary(folder: Path) -> tuple[dict[str, int], Any]:
 
 
 def tokenizer(folder: Path) -> "Tokenizer":
-    """The steps of transformers' CLIPTokenizer."""
+    """The steps of transformers' CLIPTokenizer; T5's where the folder has that one."""
     from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
+    if (folder / T5_FILE).is_file() and not (folder / "vocab.json").is_file():
+        return t5(folder)
     vocab, merges = vocabulary(folder)
     made = Tokenizer(BPE(vocab, merges, unk_token=END, continuing_subword_prefix="", end_of_word_suffix=WORD_END, fuse_unk=False))
     made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
     made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (START, END)])
+    return made
+
+
+# ---------------------------------------------------------------- T5's
+def t5_positions(guided: bool) -> int:
+    """Of Flux.1, as it was trained: what is told its guidance (dev) with 512 tokens, the others with 256; one of them ends the text."""
+    return (512 if guided else 256) + 1
+
+
+def has_t5(folder: Path) -> bool:
+    """Whether the folder has a tokenizer of T5: its own file, or Google's, whose content is bundled."""
+    pieces = folder / T5_PIECES
+    return (folder / T5_FILE).is_file() or (pieces.is_file() and pieces.stat().st_size == T5_PIECES_SIZE)
+
+
+def t5(folder: Path) -> "Tokenizer":
+    """A unigram model in the tokenizers library's JSON, which is data. Raises Unreadable.
+
+    Words are cut as transformers' T5Tokenizer cuts them, and as sentencepiece does: spaces at the ends, and a second one, mean nothing.
+    """
+    from tokenizers import Tokenizer, pre_tokenizers
+
+    file = folder / T5_FILE if (folder / T5_FILE).is_file() else T5 / T5_FILE
+    try:
+        if file.stat().st_size > LONGEST:
+            raise ValueError("it is far too long")
+        made = Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises Exception itself; translated, not swallowed
+        raise Unreadable(f"the tokenizer is damaged: {error}") from error
+    if [made.id_to_token(id) for id in (0, 1)] != ["<pad>", "</s>"]:
+        raise Unreadable("the tokenizer is damaged: it is not one of T5's")
+    spaces = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="always", split=True)
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), spaces])
+    made.no_padding()
+    made.no_truncation()
     return made

@@ -56,6 +56,7 @@ def written(request: GenerationRequest, index: int = 0) -> dict[str, Any]:
         "seed_resize_width": noise.from_width,
         "seed_resize_height": noise.from_height,
         "eta_seed_delta": noise.eta_delta,
+        "distilled_cfg_scale": request.sampling.distilled_cfg,
         "guidance": guidance.method,
         "cfg_rescale": guidance.rescale,
         "guidance_start": guidance.start,

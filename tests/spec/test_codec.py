@@ -71,7 +71,7 @@ def test_a_delivery_comes_back_from_json_as_it_was(delivery):
 
 
 def test_defaults_are_written_so_that_an_old_record_keeps_its_meaning():
-    usual = {"sampler": "DPM++ 2M", "schedule": "Automatic", "steps": 20, "cfg_scale": 7.0}
+    usual = {"sampler": "DPM++ 2M", "schedule": "Automatic", "steps": 20, "cfg_scale": 7.0, "distilled_cfg": 3.5}
     assert dump(GenerationRequest())["sampling"] == {**usual, "guidance": dump(Guidance())}
 
 

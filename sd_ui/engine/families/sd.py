@@ -1,6 +1,6 @@
 """SD 1.x and 2.x: a U-Net over latents, the text by cross-attention."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,8 +28,15 @@ def read(part: TextPart, ids: Tensor, clip_skip: int) -> Embedding:
     return Embedding(norm(hidden))
 
 
-def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None = None, size: tuple[int, int] = (0, 0)) -> Predict:
-    """channels: (1, c, h, w), joined to the latents: a depth map, or a mask and the masked picture's latents. size does not matter here."""
+def predict(
+    unet: torch.nn.Module,
+    text: Conditioning,
+    cfg_scale: float,
+    channels: Tensor | None = None,
+    size: tuple[int, int] = (0, 0),
+    distilled: float = 1.0,
+) -> Predict:
+    """channels: (1, c, h, w), joined to the latents: a depth map, or a mask and the masked picture's latents. The rest does not matter here."""
     return predicted_by(unet, text, cfg_scale, channels)
 
 
@@ -54,13 +61,17 @@ def predicted_by(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, ch
         return out.float().chunk(copies)
 
     def predict_noise(latents: Tensor, timestep: Tensor) -> Prediction:
-        said = [out for call, more in calls for out in asked(latents, timestep, call, more)]
-        if text.uncond is None:
-            return Prediction(said[0], said[0])
-        uncond, *conds = said
-        return guided(uncond, composed(uncond, conds, [cond.weight for cond in text.conds]), cfg_scale)
+        return answer(text, [out for call, more in calls for out in asked(latents, timestep, call, more)], cfg_scale)
 
     return predict_noise
+
+
+def answer(text: Conditioning, said: Sequence[Tensor], cfg_scale: float) -> Prediction:
+    """said: a row for each text, in the order of its calls."""
+    if text.uncond is None:
+        return Prediction(said[0], said[0])
+    uncond, *conds = said
+    return guided(uncond, composed(uncond, conds, [cond.weight for cond in text.conds]), cfg_scale)
 
 
 SD1 = Family("sd1", read, predict, RGB)

@@ -40,7 +40,9 @@ def refiner_ids(size: tuple[int, int], call: Rows) -> list[list[float]]:
 
 
 def predicting(ids: Ids) -> Callable[..., Predict]:
-    def predict(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, size: tuple[int, int]) -> Predict:
+    def predict(
+        unet: torch.nn.Module, text: Conditioning, cfg_scale: float, channels: Tensor | None, size: tuple[int, int], distilled: float = 1.0
+    ) -> Predict:
         def beside(call: Rows) -> dict[str, Tensor]:
             assert call.pooled is not None
             pooled = call.pooled.to(next(unet.parameters()).dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sd_ui.engine.samplers.levels import NoiseLevels
+from sd_ui.engine.samplers.levels import NoiseLevels, Numbers
 
 FLOW = "flow_prediction"  # the prediction type: noise less the clean latents
 
@@ -16,16 +16,22 @@ FLOW = "flow_prediction"  # the prediction type: noise less the clean latents
 class FlowLevels(NoiseLevels):
     """sigma: the share of noise, 0 to 1. shift: towards noise, for large pictures (Esser et al. 2024, equation 23).
 
+    whole_steps: evenly means equal parts of the whole way from noise to nothing (Flux); otherwise the last step begins at the lowest level.
+
     Euler and Heun (and what else only follows slopes) are the same here: (x - clean) / sigma is what the model says. Methods that suppose
     clean + sigma * noise are not: `table.plan` refuses them.
     """
 
     shift: float = 1.0
+    whole_steps: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "FlowLevels":
         steps, shift = facts["num_train_timesteps"], float(facts.get("shift") or 1.0)
-        return cls(shifted(np.arange(1, steps + 1) / steps, shift), FLOW, shift)
+        return cls(shifted(np.arange(1, steps + 1) / steps, shift), FLOW, shift, bool(facts.get("whole_steps")))
+
+    def evenly(self, points: int) -> Numbers:
+        return np.linspace(len(self), len(self) / points, points) if self.whole_steps else super().evenly(points)
 
     @property
     def ends(self) -> tuple[float, float]:

@@ -54,6 +54,11 @@ class NoiseLevels:
         """The first and the last training step."""
         return 0.0, len(self) - 1.0
 
+    def evenly(self, points: int) -> Numbers:
+        """Timesteps from the last to the first."""
+        first, last = self.ends
+        return np.linspace(last, first, points)
+
     def timestep(self, sigma: float) -> float:
         """Between 0 and the number of training steps - 1, with a fraction."""
         return float(np.interp(np.log(sigma), self.log_sigmas, np.arange(len(self))))

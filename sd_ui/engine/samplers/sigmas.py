@@ -33,8 +33,8 @@ class Wanted:
 
 
 def uniform(wanted: Wanted) -> Sigmas:
-    """Evenly over the training steps, as k-diffusion does."""
-    return to_zero(at_steps(wanted, wanted.steps))
+    """Evenly over the training steps, as k-diffusion does; over a flow, as the family's own programs do."""
+    return to_zero([wanted.levels.sigma(t) for t in wanted.levels.evenly(wanted.steps)])
 
 
 def karras(wanted: Wanted) -> Sigmas:
