@@ -13,7 +13,6 @@ from sd_ui.imaging.outpaint import Sides
 from sd_ui.jobs.queue import Job, Queue
 from sd_ui.prompt import language, networks
 from sd_ui.prompt import plain as plain_text
-from sd_ui.prompt import plain as plain_text
 from sd_ui.prompt.coined import vocabulary
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec import limits as door
@@ -80,9 +79,6 @@ class Reader:
         accepted = door.fitted(mode, values, self._models.cards(), self._limits)
         request = self._wording.worded(accepted.request)
         for told in {request.words_of(i): request.plain(i) for i in range(request.count)}.values():
-            if (card := self._models.cards()[told.model.checkpoint]).stock:
-                check_plain(told, card)
-                continue
             if (card := self._models.cards()[told.model.checkpoint]).stock:
                 check_plain(told, card)
                 continue
@@ -243,13 +239,6 @@ def with_pictures(request: GenerationRequest, refs: Mapping[str, Any]) -> Genera
     if request.source is None:
         return request
     return replace(request, source=replace(request.source, **refs))
-
-
-def check_plain(request: GenerationRequest, card: ModelCard) -> None:
-    """For a model that reads plain text. Raises BadRequest for what of our language it cannot be told."""
-    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
-        if why := plain_text.refused(text, request.emphasis, negative=name == "negative_prompt"):
-            raise BadRequest(name, f"{card.name} runs by diffusers' own pipeline: {why}")
 
 
 def check_plain(request: GenerationRequest, card: ModelCard) -> None:
