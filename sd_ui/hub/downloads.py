@@ -154,6 +154,12 @@ class Downloads:
         return DONE, ""
 
     def _said(self, entry: _Entry) -> Fetch:
-        first, last = (entry.marks[0], entry.marks[-1]) if entry.marks else ((0.0, 0), (0.0, 0))
-        rate = (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
-        return Fetch(entry.plan.key, entry.plan.name, entry.state, entry.done, entry.plan.size, max(0.0, rate), entry.text)
+        return Fetch(entry.plan.key, entry.plan.name, entry.state, entry.done, entry.plan.size, _rate(entry), entry.text)
+
+
+def _rate(entry: _Entry) -> float:
+    """Bytes a second until now, so that it falls while nothing comes."""
+    if len(entry.marks) < 2:
+        return 0.0
+    (began, before), (_, after) = entry.marks[0], entry.marks[-1]
+    return max(0.0, after - before) / max(time.monotonic() - began, 0.001)

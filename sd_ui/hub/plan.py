@@ -48,11 +48,14 @@ class Plan:
 
 
 class Several(BadRequest):
-    """More than one file could be meant. choices: their names and sizes."""
+    """More than one file could be meant. id: of the repository. choices: the files."""
 
-    def __init__(self, why: str, choices: Sequence[RemoteFile]) -> None:
-        super().__init__("hub", why)
-        self.choices = tuple(choices)
+    def __init__(self, id: str, why: str, choices: Sequence[RemoteFile]) -> None:
+        super().__init__("hub", f"{id} {why}" + _listed(choices))
+        self.id, self.choices = id, tuple(choices)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return BadRequest, (self.field, self.why)
 
 
 def planned(hub: Hub, wanted: Wanted) -> Plan:
@@ -74,7 +77,7 @@ def planned(hub: Hub, wanted: Wanted) -> Plan:
 def _named(repository: Repository, name: str) -> RemoteFile:
     found = [file for file in repository.files if file.name == name] or [file for file in repository.files if file.name.endswith(f"/{name}")]
     if len(found) != 1:
-        raise Several(f"{repository.id} has no file {shown(name)}" + _listed(_singles(repository)), _singles(repository))
+        raise Several(repository.id, f"has no file {shown(name)}", _singles(repository))
     if not name.endswith(SINGLE):
         what = "may be a pickle, which can run any program" if name.endswith(PICKLES) else "is no model"
         raise BadRequest("hub", f"{shown(name)} {what}; only {' and '.join(SINGLE)} are fetched")
@@ -84,7 +87,7 @@ def _named(repository: Repository, name: str) -> RemoteFile:
 def _only(repository: Repository) -> RemoteFile:
     found = _singles(repository)
     if len(found) > 1:
-        raise Several(f"{repository.id} has {len(found)} models; choose one" + _listed(found), found)
+        raise Several(repository.id, f"has {len(found)} models; choose one", found)
     if not found:
         pickles = any(file.name.endswith(PICKLES) for file in repository.files)
         why = "only pickles, which can run any program when they are loaded" if pickles else "no model that can be used here"

@@ -13,7 +13,7 @@ from sd_ui.spec.fields import NONE
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
-from sd_ui.ui.components.component import About, DepthMap, EngineLine, Foreseen, Library, LoraPicker, Message, QueuePanel, Results, Viewer
+from sd_ui.ui.components.component import About, DepthMap, EngineLine, Fetches, Foreseen, Library, LoraPicker, Message, QueuePanel, Results, Viewer
 from sd_ui.ui.form import Widgets, widget
 from sd_ui.ui.tabs import modes
 from sd_ui.ui.tabs.png_info import PngInfo, png_info
@@ -59,6 +59,7 @@ class Layout:
     depth_map: DepthMap
     png_info: PngInfo
     library: Library
+    fetches: Fetches
 
     @property
     def fields(self) -> Widgets:
@@ -148,8 +149,9 @@ def mode_tabs() -> Parts:
         with gr.Tab("PNG info", id="png_info") as tab["png_info"]:
             info = png_info()
         with gr.Tab("Models", id="models") as tab["models"]:
+            fetches = Fetches(elem_id="fetches")
             library = Library(elem_id="library")
-    return {"tabs": tabs, "tab": tab, "own": own, "about": about, "depth_map": depth_map, "png_info": info, "library": library}
+    return {"tabs": tabs, "tab": tab, "own": own, "about": about, "depth_map": depth_map, "png_info": info, "library": library, "fetches": fetches}
 
 
 def settings(services: Services, buttons: dict[str, gr.Button]) -> Widgets:

@@ -5,7 +5,7 @@ import gradio as gr
 from sd_ui.services import Services
 from sd_ui.ui import endpoints, keep_form, watching
 from sd_ui.ui.layout import Layout, lay_out
-from sd_ui.ui.parts import choosing, foreseeing, prompting, queueing, reading, sending, shelving, submitting
+from sd_ui.ui.parts import choosing, fetching, foreseeing, prompting, queueing, reading, sending, shelving, submitting
 
 TITLE = "SD UI"
 
@@ -30,4 +30,5 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     sending.wire(services, layout)
     reading.wire(services, layout)
     shelving.wire(services, layout)
+    fetching.wire(services, layout)
     keep_form.wire(services, layout, page)

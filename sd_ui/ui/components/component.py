@@ -87,6 +87,12 @@ class Library(Component):
     files = "library"
 
 
+class Fetches(Component):
+    """Models that come from a hub. Values: `ui.parts.fetching.seen`."""
+
+    files = "fetches"
+
+
 class DepthMap(Component):
     """The depth map that the last run used. {"src": data-URI} or None."""
 
