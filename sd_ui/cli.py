@@ -69,6 +69,7 @@ def generate_flags(command: argparse.ArgumentParser) -> None:
         command.add_argument(flag(field), dest=f"field_{field.name}", metavar=metavar(field), default=argparse.SUPPRESS, help=field_help(field))
     command.add_argument("--output", type=Path, metavar="DIR", help="Folder of the pictures (default: today's, in the outputs folder).")
     command.add_argument("--quality", type=int, default=92, metavar="NUMBER", help="Of JPEG and WebP, 1 to 100 (default: %(default)s).")
+    command.add_argument("--dry-run", action="store_true", help="Draw nothing: only say how long it would take here, and what would be wrong.")
     command.add_argument("--json", action="store_true", help="Print one JSON object with the files and their records.")
 
 
@@ -120,6 +121,8 @@ def generate(given: argparse.Namespace, settings: Settings) -> int:
 
     server.set_log_level(settings.log_level)
     values = {name.removeprefix("field_"): value for name, value in vars(given).items() if name.startswith("field_")}
+    if given.dry_run:
+        return dry_run(given, settings, values)
     drawn = draw(settings, given.mode, values, given.output, given.quality)
     if given.json:
         print(json.dumps(drawn.as_json(), ensure_ascii=False))
@@ -127,6 +130,18 @@ def generate(given: argparse.Namespace, settings: Settings) -> int:
         print(*drawn.files, sep="\n")
         print(*drawn.notes, sep="\n", end="\n" if drawn.notes else "", file=sys.stderr)
     return OK
+
+
+def dry_run(given: argparse.Namespace, settings: Settings, values: dict[str, Any]) -> int:
+    from sd_ui.draw import rehearsed
+
+    said = rehearsed(settings, given.mode, values)
+    if given.json:
+        print(json.dumps(said, ensure_ascii=False))
+    else:
+        lines = [f"{line['severity']}: {line['text']}" + (f" ({line['field']})" if line["field"] else "") for line in said["lines"]]
+        print(*filter(None, [said["text"], *lines]), sep="\n")
+    return BAD_INPUT if said["refused"] else OK
 
 
 def models(given: argparse.Namespace, settings: Settings) -> int:

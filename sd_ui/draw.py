@@ -13,7 +13,10 @@ from PIL import Image
 from sd_ui import durable, services
 from sd_ui.imaging import files, record
 from sd_ui.imaging.blobs import Blobs
+from sd_ui.jobs import foretold, measurements
+from sd_ui.jobs.advice import REFUSE, Line
 from sd_ui.jobs.intake import Reader, check
+from sd_ui.jobs.preflight import Preflight, Report
 from sd_ui.jobs.queue import now
 from sd_ui.models.index import ModelIndex
 from sd_ui.settings import Settings
@@ -85,8 +88,24 @@ def draw(
 
 
 def read(mode: str, values: Mapping[str, Any], models: ModelIndex, blobs: Blobs, settings: Settings) -> Accepted:
-    given = {name: files.read(value, name) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
-    return Reader(blobs, models, settings.limits, services.open_wording(settings)).read(mode, given)
+    return Reader(blobs, models, settings.limits, services.open_wording(settings)).read(mode, opened(values))
+
+
+def rehearsed(settings: Settings, mode: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `draw` would do, as `jobs.foretold.plain`, from what a server measured in this outputs folder. Nothing is drawn, loaded or kept."""
+    models = services.open_models(settings)
+    reader = Reader(services.open_blobs(settings), models, settings.limits, services.open_wording(settings))
+    before = measurements.read(settings.outputs_dir / "sd_ui.db")
+    try:
+        report = Preflight(reader, models, lambda: before).of_all(mode, opened(values), replace(settings.delivery, preview="off"))
+    except BadRequest as wrong:
+        report = Report((Line(REFUSE, wrong.field, wrong.why),))
+    return foretold.plain(report)
+
+
+def opened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With pictures as the bytes of their files. Raises BadRequest."""
+    return {name: files.read(value, name) if FIELDS[name].kind == IMAGE else value for name, value in values.items()}
 
 
 def writable(folder: Path) -> Path:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,17 @@ from PIL.PngImagePlugin import PngInfo
 from sd_ui.cli import main, parser
 from sd_ui.draw import Bar, draw
 from sd_ui.imaging import record
+from sd_ui.jobs.database import Database
+from sd_ui.jobs.measurements import Measurements
+from sd_ui.jobs.queue import Job
 from sd_ui.settings import Settings
+from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.events import Drawn, Loading, Stepped
 from sd_ui.spec.fields import FIELDS
 from sd_ui.spec.made import Made
-from sd_ui.spec.request import Inpaint
+from sd_ui.spec.measured import Measured, Seconds
+from sd_ui.spec.request import GenerationRequest, Inpaint
 from tests.loras import write
 
 ROOT = Path(__file__).parents[1]
@@ -276,3 +282,25 @@ def test_input_pictures_fail_in_words_too(elsewhere):
     with pytest.raises(BadRequest) as error:
         drawn(mode="img2img", init="half.png")
     assert error.value.field == "init"
+
+
+def test_a_dry_run_says_what_would_be_and_leaves_nothing(elsewhere, capsys):
+    assert run("generate", "--prompt", "a red cube", "--width", "512", "--height", "512", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "Nothing has been measured here yet" in said and "warn: " in said and "(width)" in said
+    assert run("generate", "--steps", "0", "--dry-run", "--json") == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["refused"] and told["lines"][0]["field"] == "steps"
+    assert run("generate", "--mode", "img2img", "--init", "missing.png", "--dry-run") == 2
+    assert "refuse: " in capsys.readouterr().out
+    assert not [path for path in elsewhere.rglob("*") if path.suffix in (".png", ".db")]
+
+
+def test_a_dry_run_knows_what_a_server_measured(elsewhere, capsys):
+    with closing(Database(Path("outputs/sd_ui.db"))) as database:
+        job = Job("1", 1, "a", GenerationRequest("a cat", width=128, height=128), Delivery(preview="off"), "done", "", "")
+        measured = Measured("CPU", "float32", calls=20, seconds=Seconds(sampling=4.0, decoding=0.5, whole=5.0))
+        Measurements(database, lambda name: ("sd1", 8_717_772)).add(job, measured)
+        assert run("generate", "--prompt", "a cat", "--dry-run", "--json") == 0  # while the server has the folder
+    told = json.loads(capsys.readouterr().out)
+    assert told["runs"] == 1 and told["basis"] == "own" and 3 < told["seconds"] < 8
