@@ -5,7 +5,20 @@ import gradio as gr
 from sd_ui.services import Services
 from sd_ui.ui import endpoints, keep_form, watching
 from sd_ui.ui.layout import Layout, lay_out
-from sd_ui.ui.parts import choosing, fetching, foreseeing, prompting, queueing, reading, sending, shelving, submitting
+from sd_ui.ui.parts import (
+    acting,
+    choosing,
+    fetching,
+    foreseeing,
+    prompting,
+    queueing,
+    reading,
+    remembering,
+    shelving,
+    styling,
+    submitting,
+    suggesting,
+)
 
 TITLE = "SD UI"
 
@@ -27,8 +40,11 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     foreseeing.wire(services, layout, page)
     prompting.wire(services, layout)
     queueing.wire(services, layout)
-    sending.wire(services, layout)
+    acting.wire(services, layout)
     reading.wire(services, layout)
     shelving.wire(services, layout)
+    remembering.wire(services, layout)
+    styling.wire(services, layout)
+    suggesting.wire(layout, page)
     fetching.wire(services, layout)
     keep_form.wire(services, layout, page)

@@ -14,23 +14,8 @@ from sd_ui.spec.made import Record
 from sd_ui.ui import form, pictures, views
 from sd_ui.ui.components.pictures import result_of
 from sd_ui.ui.layout import Layout
-from sd_ui.ui.owner import owner
-from sd_ui.ui.parts.quiet import EACH
-from sd_ui.ui.watching import Watcher
 
 Updates = dict[Any, Any]
-
-
-def wire(services: Services, layout: Layout) -> None:
-    def act(asked: int, event: gr.EventData, request: gr.Request) -> Updates:
-        mine, picture = owner(request), str(event.id)
-        if event.act == "delete":
-            services.gallery.delete(picture, mine)
-            return Watcher(services, layout, mine, asked).opened()
-        return sent(services, layout, mine, picture, None if event.act == "use" else str(event.act))
-
-    outputs = [*layout.fields.values(), layout.tabs, layout.mode, layout.message, layout.viewer, layout.text, layout.results, layout.queue]
-    layout.viewer.act(act, layout.asked, [*outputs, layout.chosen, layout.cancel, layout.engine, layout.seen], **EACH)
 
 
 def sent(services: Services, layout: Layout, mine: str, picture: str, target: str | None) -> Updates:

@@ -22,11 +22,10 @@ def img2img() -> Widgets:
 def inpaint() -> Widgets:
     gr.HTML("<p class='tab-note'>Paint over what should change. Everything else stays, pixel for pixel.</p>")
     init = MaskCanvas(elem_id="inpaint-init")
-    widgets = settings("inpaint", "strength", "mask_blur", "masked_content", "inpaint_area", "mask_padding")
-    with gr.Accordion("Outpaint: grow the picture", open=False, elem_id="outpaint"):
-        widgets |= settings("inpaint", "outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom")
-    with gr.Accordion("More about the mask", open=False, elem_id="mask-more"):
-        return {"init": init} | widgets | settings("inpaint", "mask_mode", "mask_edge", "resize")
+    widgets = settings("inpaint", "strength", ("masked_content", "inpaint_area"), ("mask_blur", "mask_padding"))
+    sides = (("outpaint_left", "outpaint_right"), ("outpaint_top", "outpaint_bottom"))
+    widgets |= folded("inpaint", "Outpaint: grow the picture", "outpaint", *sides)
+    return {"init": init} | widgets | folded("inpaint", "More about the mask", "mask-more", ("mask_mode", "mask_edge"), "resize")
 
 
 def depth2img() -> Widgets:
@@ -41,9 +40,26 @@ def depth2img() -> Widgets:
     return {"init": init, "depth": depth} | settings("depth2img", "strength", "resize")
 
 
-def settings(mode: str, *names: str) -> Widgets:
+def settings(mode: str, *rows: str | tuple[str, ...]) -> Widgets:
+    """A row is one field, or several that stand beside each other."""
     with gr.Group(elem_classes="settings"):
-        return {name: of_mode(mode, name) for name in names}
+        return in_rows(mode, rows)
+
+
+def folded(mode: str, title: str, name: str, *rows: str | tuple[str, ...]) -> Widgets:
+    with gr.Group(elem_classes="settings"), gr.Accordion(title, open=False, elem_id=name):
+        return in_rows(mode, rows)
+
+
+def in_rows(mode: str, rows: tuple[str | tuple[str, ...], ...]) -> Widgets:
+    widgets: Widgets = {}
+    for row in rows:
+        if isinstance(row, str):
+            widgets[row] = of_mode(mode, row)
+            continue
+        with gr.Row(equal_height=False):
+            widgets |= {name: of_mode(mode, name, min_width=140) for name in row}
+    return widgets
 
 
 TABS: dict[str, Callable[[], Widgets]] = {"txt2img": txt2img, "img2img": img2img, "inpaint": inpaint, "depth2img": depth2img}

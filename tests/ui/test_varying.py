@@ -1,0 +1,65 @@
+"""One press on a result: what it asks for."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from sd_ui.imaging.record import Metadata
+from sd_ui.spec.made import Made, Record
+from sd_ui.spec.request import GenerationRequest, ImageRef, ImageToImage, Noise
+from sd_ui.ui import form
+from sd_ui.ui.parts.varying import next_of, zoomed_out
+
+REQUEST = GenerationRequest("a cat", width=512, height=384, seed=9)
+
+
+def png(width: int = 512, height: int = 384) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(data, "PNG")
+    return data.getvalue()
+
+
+def asked(name: str, request: GenerationRequest = REQUEST, data: bytes = png()):
+    values = {key: value for key, value in form.written(request, request.seed).items() if not form.is_picture(key)}
+    return next_of(name, request.mode, values, Metadata(Record(request, Made(), seed=request.seed)), data)
+
+
+@pytest.mark.parametrize(("name", "strength"), [("subtle", 0.15), ("strong", 0.4)])
+def test_a_picture_from_noise_varies_by_its_noise(name, strength):
+    found = asked(name)
+    said = {key: found.values[key] for key in ("seed", "variation_strength", "variation_seed", "batch_count", "prompt")}
+    assert found.mode == "txt2img" and said == {
+        "seed": "9",
+        "variation_strength": strength,
+        "variation_seed": "-1",
+        "batch_count": 4,
+        "prompt": "a cat",
+    }
+
+
+@pytest.mark.parametrize(
+    "request_", [replace(REQUEST, source=ImageToImage(ImageRef("a", 8, 8))), replace(REQUEST, noise=Noise(variation_seed=1, variation_strength=0.2))]
+)
+def test_a_picture_that_its_seed_does_not_make_alone_is_redone_itself(request_):
+    found = asked("subtle", request_)
+    assert (found.mode, found.values["strength"], found.values["variation_strength"], found.values["init"]) == ("img2img", 0.35, 0.0, png())
+
+
+def test_from_farther_away_the_picture_is_smaller_and_the_result_of_its_size():
+    for size in ((512, 384), (128, 128), (136, 72), (768, 1344)):
+        values = zoomed_out(Image.new("RGB", size))
+        small = values["init"]
+        assert small.width + values["outpaint_left"] + values["outpaint_right"] == size[0]
+        assert small.height + values["outpaint_top"] + values["outpaint_bottom"] == size[1]
+        assert 1.3 < size[0] / small.width < 1.75 and abs(values["outpaint_left"] - values["outpaint_right"]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "pixels"), [("pan_left", "left", 256), ("pan_right", "right", 256), ("pan_up", "top", 192), ("pan_down", "bottom", 192)]
+)
+def test_to_one_side_the_picture_grows_by_half(name, side, pixels):
+    found = asked(name)
+    grown = {key: value for key, value in found.values.items() if key.startswith("outpaint")}
+    assert (found.mode, found.values["strength"], grown) == ("inpaint", 1.0, {f"outpaint_{side}": pixels})
