@@ -29,6 +29,9 @@ FORMATS = """## Formats
 - VAEs: `AutoencoderKL`, alone in a file or in a folder, and `AutoencoderTiny` in a folder. A VAE in one file is scaled as the model needs that it
   serves; one in a folder says what it is for, and another family's is refused. Where the rest is in float16, SDXL's VAE is in float32, unless its
   config says that it need not be.
+- A checkpoint of Stable Diffusion 1.x, 2.x or XL in one file may come without a VAE. It borrows one: the one that is chosen, else `name.vae.safetensors`
+  beside `name.safetensors` (A1111's convention) or elsewhere under that name, else the family's usual one (`vae-ft-mse-840000...`, `sdxl_vae...`), else
+  a folder's that says it is for the family. The picture names it. Where there is none, the page says which file helps and where it goes.
 - What a U-Net in one file predicts (noise or v) is told by, in this order: the preset of its name; an empty tensor `v_pred`; its metadata
   (`modelspec.prediction_type`, `modelspec.predict_key`, `modelspec.architecture`); a `.yaml` of the same name beside it; its name (`v-pred`, `768-v`;
   in Stable Diffusion 2 also `768` and `512`); and where nothing tells, Stable Diffusion 2 is asked itself, in one small call of the U-Net.

@@ -112,7 +112,8 @@ class Engine:
             return
         card = self.manager.cards().get(request.refiner.checkpoint)
         loras = networks.asked(request.prompt) if card and card.family == first.family.name else ()
-        with self.manager.lease(ModelChoice(request.refiner.checkpoint), loras, work_of(request)) as loaded:
+        vae = card.defaults.vae if card and card.lacks else ""  # a refiner in a file without one uses the first's, and yet needs one to be loaded
+        with self.manager.lease(ModelChoice(request.refiner.checkpoint, vae), loras, work_of(request)) as loaded:
             yield loaded
 
     def _second(self, request: GenerationRequest, first: Loaded, refining: Loaded | None) -> Second | None:

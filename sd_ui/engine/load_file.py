@@ -1,5 +1,6 @@
 """A model from one file, as it was published: the widths are read from the file; how many layers there are, and what they do, makes the family."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from sd_ui.models.published import FIRST_STAGE, HEAD, SD2, UNET, Published, Text
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")  # the rest of such files is what training needed
 
 
-def model(path: Path, place: Place, said: str = "") -> Parts:
-    """said: what the U-Net predicts, where that is known. Raises BadRequest that names the part, Unreadable, OSError."""
+def model(path: Path, place: Place, said: str = "", lent: Callable[[Family], Vae] | None = None) -> Parts:
+    """said: what the U-Net predicts, where that is known. lent: makes the VAE, where the file has none.
+
+    Raises BadRequest that names the part, Unreadable, OSError.
+    """
     found, weights = header.read(path), parts.read(path)
     if fault := files.recognised(found).fault:  # the file may have changed since the card was written
         raise Unreadable(fault)
@@ -31,7 +35,7 @@ def model(path: Path, place: Place, said: str = "") -> Parts:
     return Parts(
         family=FAMILIES[known.family],
         denoiser=unet,
-        vae=_vae(known, _under(FIRST_STAGE, weights), place),
+        vae=lent(FAMILIES[known.family]) if lent else _vae(known, _under(FIRST_STAGE, weights), place),
         texts=texts,
         scheduler_config=_noise(found, said or (_probed(unet) if known is SD2 else "")),
         depth_unet=unet if unet.config.in_channels == 5 else None,

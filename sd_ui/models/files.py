@@ -17,8 +17,6 @@ STRANGERS = (  # by a part of some tensor's name; the first that fits counts
     ("time_embed.cond_proj.", "", "is a latent consistency model whose U-Net is told the CFG scale, which is not supported yet"),
     ("cond_stage_model.roberta.", "", "is an AltDiffusion model, which is not supported yet"),
     ("embedder.model.", "sd2", "is a Stable unCLIP model, which is not supported yet"),
-    ("joint_blocks.", "sd3", "is a Stable Diffusion 3 model, which is not supported yet"),
-    ("double_blocks.", "flux", "is a Flux model, which is not supported yet"),
     ("control_model.", "", "is a ControlNet, which is not supported yet"),
     ("controlnet_cond_embedding.", "", "is a ControlNet, which is not supported yet"),
     ("text_model.encoder.layers.0.", "", "is a text encoder alone, not a whole checkpoint"),
@@ -47,6 +45,10 @@ def judged(found: Header) -> Finding:
 
 
 def recognised(found: Header) -> Finding:
+    if flow := flow_files.of(found):
+        return flow_files.recognised(found, *flow)
+    if alone := flow_files.text_alone(found):
+        return flow_files.text_recognised(alone)
     if vae_prefix(found) is not None and not any(name.startswith(UNET) for name in found.tensors):
         return _vae(found)
     known = published.of(found)
@@ -66,7 +68,7 @@ def recognised(found: Header) -> Finding:
 def _described(found: Header, known: Published, channels: int) -> Finding:
     positions = known.texts[0].positions(found)
     finding = Finding(family=known.family, defaults=Defaults(width=known.side, height=known.side), positions=positions[0] if positions else 77)
-    return with_channels(finding, channels)
+    return with_channels(finding if _has_vae(found) else replace(finding, lacks=(VAE,)), channels)
 
 
 def _with_prediction(finding: Finding, said: str) -> Finding:
@@ -76,7 +78,7 @@ def _with_prediction(finding: Finding, said: str) -> Finding:
 
 def vae_prefix(found: Header) -> str | None:
     """What stands before the VAE's names; None where there is no VAE in the original layout."""
-    return next((prefix for prefix in (FIRST_STAGE, "") if prefix + "decoder.conv_in.weight" in found.tensors), None)
+    return next((prefix for prefix in (FIRST_STAGE, "vae.", "") if prefix + "decoder.conv_in.weight" in found.tensors), None)
 
 
 def _stranger(found: Header, known: Published) -> str:
@@ -93,9 +95,13 @@ def _stranger(found: Header, known: Published) -> str:
 
 def _missing(found: Header, known: Published) -> str:
     absent = [name for name, text in zip(("the text encoder", "the second text encoder"), known.texts, strict=False) if len(text.tokens(found)) != 2]
-    if len(found.shape(FIRST_STAGE + "decoder.conv_in.weight")) != 4:
-        absent.append("the VAE")
+    absent += ["the VAE"] if absent and not _has_vae(found) else []
     return f"is not a whole checkpoint: {' and '.join(absent)} is missing" if absent else ""
+
+
+def _has_vae(found: Header) -> bool:
+    """A VAE that is damaged is one that it has: that is for whoever loads it to say."""
+    return any(name.startswith(FIRST_STAGE) for name in found.tensors)
 
 
 def _vae(found: Header) -> Finding:

@@ -25,6 +25,8 @@ class Finding:
 
     layers: that a LoRA changes, with rows and columns of their weights.
 
+    lacks: parts that it comes without, and that other files can give: "vae".
+
     prediction: what the U-Net was trained to predict, where one file's header, surroundings or name tell; "" where they do not.
     """
 
@@ -36,9 +38,10 @@ class Finding:
     positions: int = 77
     tokenizer: Path | None = None
     lora: LoraFacts | None = None
+    inversion: InversionFacts | None = None
     layers: tuple[tuple[Layer, int, int], ...] = ()
     prediction: str = ""
-    inversion: InversionFacts | None = None
+    lacks: tuple[str, ...] = ()
     stock: Stock | None = None
 
 

@@ -16,6 +16,7 @@ from sd_ui.models.hashes import Hashes
 from sd_ui.models.header import Unreadable
 from sd_ui.models.library import Query
 from sd_ui.models.own import OwnPresets
+from sd_ui.models.parts_beside import completed
 from sd_ui.models.scan import Candidate
 from sd_ui.models.stamps import Remembered, stamp
 from sd_ui.models.tokens import Reader, TokenCount
@@ -83,8 +84,8 @@ class ModelIndex:
         with self._lock:
             said = self._own.read()
             self._findings = {candidate.name: finding for candidate, finding, _ in found}
-            self._usual = {name: _with_known_vae(card, usual) for name, card in usual.items()}
-            self._cards = {name: _with_known_vae(own.applied(card, said.get(name)), usual) for name, card in self._usual.items()}
+            self._usual = {name: completed(_with_known_vae(card, usual), usual) for name, card in usual.items()}
+            self._cards = {name: completed(_with_known_vae(own.applied(card, said.get(name)), usual), usual) for name, card in self._usual.items()}
 
     def find(self, text: str = "", kind: str = "", family: str = "", starred: bool = False) -> list[ModelCard]:
         """text: words that must all be there. Those with a star first, those that cannot be used last."""
@@ -128,8 +129,6 @@ class ModelIndex:
             raise BadRequest("model", f"{checkpoint} cannot be used: {card.fault or 'it is no checkpoint'}")
         if card.stock:
             raise BadRequest("model", f"{checkpoint} counts its tokens itself, when it runs")
-        if card.stock:
-            raise BadRequest("model", f"{checkpoint} counts its tokens itself, when it runs")
         try:
             tokenizer = self._remembered.ask(tokens.tokenizer, finding.tokenizer or tokens.CLIP_L)
         except Unreadable as error:
@@ -163,23 +162,6 @@ class ModelIndex:
             why = f"it is for {TITLES[other.family]}, and {checkpoint} is {TITLES[card.family]}"
         return f"{lora} does not go with {checkpoint}: {why}" if why else ""
 
-    def numbers(self, checkpoint: str) -> int:
-        """How many its weights have in all; 0 where that cannot be told."""
-        return self._told(amounts.numbers, checkpoint)
-
-    def text_layers(self, checkpoint: str) -> int:
-        """What clip skip can count back; 0 where that cannot be told."""
-        return self._told(amounts.text_layers, checkpoint)
-
-    def _told(self, what: Callable[[Path], int], checkpoint: str) -> int:
-        card = self._cards.get(checkpoint)
-        try:
-            return self._remembered.ask(what, card.path) if card and not card.fault else 0
-        except (Unreadable, OSError):
-            return 0
-
-    def _candidates(self) -> Iterable[Candidate]:
-        yield Candidate(EMBEDDED, self._embedded)
     def text_widths(self, checkpoint: str) -> tuple[int, ...]:
         """Of the text encoders whose words an embedding can add to, in order; () where the checkpoint is not there, or has none that are read so."""
         card = self._cards.get(checkpoint)
@@ -205,6 +187,8 @@ class ModelIndex:
         except (Unreadable, OSError):
             return 0
 
+    def _candidates(self) -> Iterable[Candidate]:
+        yield Candidate(EMBEDDED, self._embedded)
         yield from _named_once(chain(scan.candidates(self._in_the_box), scan.candidates(self._folders)))
 
     def _looked(self, candidate: Candidate) -> Finding:
@@ -244,10 +228,11 @@ class ModelIndex:
             defaults=finding.defaults,
             fault=finding.fault,
             lora=finding.lora and replace(finding.lora, preview=beside.preview),
+            inversion=finding.inversion,
             prediction=finding.prediction,
+            lacks=finding.lacks,
             stock=finding.stock,
             beside=beside,
-            inversion=finding.inversion,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LORA, INVERSION = "lora", "embedding"  # the kinds of their cards
+LORA, INVERSION, TEXT = "lora", "embedding", "text encoder"  # the kinds of their cards
 LATENTS = {  # by family
     "sd1": "Stable Diffusion 1.x and 2.x", "sd2": "Stable Diffusion 1.x and 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL", "sd3": "Stable Diffusion 3",
     "flux": "Flux.1",
@@ -74,22 +74,6 @@ class Stock:
 
 
 @dataclass(frozen=True)
-class Stock:
-    """How a model is asked that has no loop of ours, and runs by a pipeline of diffusers.
-
-    title: its family's. multiple: pixels that sides must be multiples of. tokens: of a prompt that it reads. negative: whether it takes a negative
-    prompt. guided: whether it takes a CFG scale. most: pixels of a picture that it works from; 0: any number.
-    """
-
-    title: str = ""
-    multiple: int = 8
-    tokens: int = 77
-    negative: bool = True
-    guided: bool = True
-    most: int = 0
-
-
-@dataclass(frozen=True)
 class Beside:
     """What other programs put beside a model's file. title: its maker's. base: the model it was made for, in the words of whoever wrote it.
 
@@ -121,6 +105,8 @@ class ModelCard:
     kind: "checkpoint", "vae", "lora" or "embedding". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     samples: a strip of square pictures, one for each of the examples, side by side.
     prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
+    lacks: parts that its file comes without: "vae", or text encoders. lack: what can be done about a VAE, in words. texts: the files that give
+    the text encoders, by part.
     stock: of a model that runs by a pipeline of diffusers; None where a loop of ours runs it.
     """
 
@@ -139,10 +125,13 @@ class ModelCard:
     fault: str = ""
     prediction: str = ""
     lora: LoraFacts | None = None
-    beside: Beside = field(default_factory=Beside)
+    lacks: tuple[str, ...] = ()
+    lack: str = ""
+    texts: tuple[tuple[str, Path], ...] = ()
     inversion: InversionFacts | None = None
     stock: Stock | None = None
     own: Own = field(default_factory=Own)
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def triggers(self) -> tuple[str, ...]:

@@ -113,7 +113,11 @@ def choose_model(mode: str, values: Mapping[str, Any], models: Mapping[str, Mode
 
 
 def choose_vae(card: ModelCard, vae: Any, models: Mapping[str, ModelCard]) -> str:
-    """The name of a VAE that goes with a checkpoint; "" for its own. Raises BadRequest("vae")."""
+    """The name of a VAE that goes with a checkpoint; "" for its own, where it has one. Raises BadRequest("vae")."""
+    if (not given(vae) or vae == AUTOMATIC) and "vae" in card.lacks:
+        vae = card.defaults.vae
+        if not vae:
+            raise BadRequest("vae", card.lack)
     if not given(vae) or vae == AUTOMATIC:
         return ""
     vaes = [card.name for card in models.values() if card.kind == "vae"]
@@ -139,8 +143,8 @@ def choose_second(mode: str, values: Mapping[str, Any], card: ModelCard, models:
         raise BadRequest("refiner", "the embedded model has latents of its own, with which no other can go on")
     if models[name].stock:
         raise BadRequest("refiner", f"{name} cannot go on for another model: it runs by diffusers' own pipeline")
-    if models[name].stock:
-        raise BadRequest("refiner", f"{name} cannot go on for another model: it runs by diffusers' own pipeline")
+    if "vae" in models[name].lacks and not models[name].defaults.vae:
+        raise BadRequest("refiner", models[name].lack)
     check_latents("refiner", card, models[name])
     if "img2img" not in models[name].modes or "img2img" not in card.modes:
         raise BadRequest("refiner", f"{name} cannot go on for {card.name}: one of them knows {mode} only")

@@ -75,6 +75,7 @@ def told(card: ModelCard, sha256: str) -> list[tuple[str, str]]:
         ("Predicts", card.prediction),
         ("Method", lora.method + (f", rank {lora.rank}" if lora.rank else "") if lora else ""),
         ("Vectors", str(card.inversion.vectors) if card.inversion else ""),
+        ("Without", f"a VAE; {card.defaults.vae or 'none that goes with it is here'}" if card.lacks else ""),
         ("Best weight", f"{card.beside.weight:g}" if card.beside.weight else ""),
         ("Size", size(card.size)),
         ("SHA-256", sha256),

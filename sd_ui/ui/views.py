@@ -103,7 +103,7 @@ def about(card: ModelCard | None, folder: str) -> View:
     hint = HINT.format(folder=folder)
     if card is None:
         return {"title": "No model", "text": "", "examples": [], "strip": "", "hint": hint}
-    told = {"title": card.title or card.name, "text": card.fault or card.about, "hint": hint}
+    told = {"title": card.title or card.name, "text": card.fault or (card.lack if not card.defaults.vae else "") or card.about, "hint": hint}
     return told | {"examples": list(card.examples), "strip": "" if card.samples is None else strip(card.samples)}
 
 
