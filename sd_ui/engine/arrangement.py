@@ -33,7 +33,7 @@ class Arrangement:
             if policy.fp8 and offload.is_denoiser(name):
                 layerwise.store(module, place.dtype)
             if hasattr(module, "use_tiling"):
-                module.use_tiling = policy.tiles  # `memory.economical` looks at it
+                setattr(module, "use_tiling", policy.tiles)  # noqa: B010  (not a tensor, as mypy takes it for) `memory.economical` looks at it
             attention.sliced(module) if policy.sliced else attention.whole(module, usual_attention)
         self._shuttle = offload.lay(trees, policy.weights, place.device, self.small)
         self.policy, self._laid = policy, now

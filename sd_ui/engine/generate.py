@@ -68,7 +68,8 @@ class Engine:
             if isinstance(loaded, StockModel):
                 for index in indexes:
                     run = StockRun(said, delivery, loaded, inputs, relief.again())
-                    yield from run.relief.continued(SAMPLING, lambda run=run, index=index: run.picture(index, clock))  # type: ignore[misc]
+                    yield from run.relief.continued(SAMPLING, lambda run=run, index=index: run.picture(index, clock))
+                watch.policy = self.manager.policy(loaded).name
                 return
             with watch.spends("text"):
                 text = yield from relief.tried(READING, lambda: self._encoded(said, loaded))
@@ -79,6 +80,7 @@ class Engine:
                 yield Mapped(depth.shown(scene.depth, request.width, request.height))
             for index in indexes:
                 yield from Run(said, delivery, loaded, inputs, text, scene, second, relief.again()).picture(index, clock)
+            watch.policy = self.manager.policy(loaded).name  # at the end: memory may have run out on the way
 
     def _relief(self, request: GenerationRequest, *loaded: Loaded | None) -> Relief:
         """All models of a job use less: which of them took the last of the memory, nobody can say."""

@@ -21,7 +21,7 @@ CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 
 def size(modules: Iterable[nn.Module], device: torch.device | None = None) -> int:
     """Bytes of their tensors; what several share counts once. device: only of those that lie there."""
-    tensors = (tensor for module in modules for tensor in module.state_dict().values())
+    tensors = (tensor for module in modules for tensor in module.state_dict(keep_vars=True).values())
     wanted = (tensor.untyped_storage() for tensor in tensors if device is None or tensor.device.type == device.type)
     return sum({storage.data_ptr(): storage.nbytes() for storage in wanted}.values())
 

@@ -115,7 +115,6 @@ class PipelineManager:
         kept.arrangement.rest()
         if self._keep_within(0, spared=kept):
             return "what no job uses out of memory"
-        memory.tidy(self.place.device)
         now = kept.arrangement.policy or Policy()
         if (needed := self._thrift.gentler(now, stage)) is None:
             return None
