@@ -87,11 +87,12 @@ FIELDS: dict[str, Field] = {
               "around it. Latent noise, Latent nothing: for strengths near 1.", CONTENTS[0], choices=CONTENTS, modes=("inpaint",)),
         Field("inpaint_area", "Inpaint area", CHOICE, "Only masked paints the mask's surroundings at width and height and puts them back: more "
               "detail for a small part of a large picture, which keeps its size.", AREAS[0], choices=AREAS, modes=("inpaint",)),
-        Field("mask_padding", "Only masked padding", INTEGER, "How many of the picture's pixels around the mask are seen. The more, the better "
+        Field("mask_padding", "Padding", INTEGER, "How many of the picture's pixels around the mask are seen. The more, the better "
               "the new part fits in.", Inpaint.mask_padding, 0, 256, 4, modes=("inpaint",)),
-        *(Field(f"outpaint_{side}", f"Outpaint {side}", INTEGER, f"Pixels to grow the picture by {where}. What is new is masked and painted; width "
+        *(Field(f"outpaint_{side}", f"Outpaint {to}", INTEGER, f"Pixels to grow the picture by {where}. What is new is masked and painted; width "
                 "and height become those of the grown picture.", 0, 0, 2048, 8, slider=(0, 512), modes=("inpaint",))
-          for side, where in (("left", "at its left"), ("right", "at its right"), ("top", "above"), ("bottom", "below"))),
+          for side, to, where in (("left", "left", "at its left"), ("right", "right", "at its right"), ("top", "up", "above"),
+                                  ("bottom", "down", "below"))),
         Field("mask_mode", "Mask mode", CHOICE, "Which part is painted: the masked one, or all the rest.", MASK_MODES[0],
               choices=MASK_MODES, modes=("inpaint",)),
         Field("mask_edge", "Mask edge", CHOICE, "Soft: the darker a place of the mask and the nearer to its blurred edge, the less it changes, so "
