@@ -56,7 +56,7 @@ def launch(services: Services) -> Page:
     """The page, up and answering. The guard asks for passwords, so Gradio is told of none."""
     from starlette.middleware import Middleware
 
-    from sd_ui.api import pictures, previews
+    from sd_ui.api import pictures, previews, suggestions
     from sd_ui.api.guard import Guard, Rules
     from sd_ui.ui import page, theme
 
@@ -64,6 +64,7 @@ def launch(services: Services) -> Page:
     rules = Rules.of(settings)
     around_proxies(settings.host)
     keep_uploads(settings.outputs_dir)
+    routes = [*pictures.routes(services), *previews.routes(services), *suggestions.routes(services)]
     demo = page.build(services)
     try:
         demo.launch(
@@ -71,7 +72,7 @@ def launch(services: Services) -> Page:
             server_port=settings.port,
             share=settings.share,
             root_path=settings.root_path,
-            app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": pictures.routes(services) + previews.routes(services)},
+            app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": routes},
             max_file_size=settings.max_upload_mb * 1_000_000,
             mcp_server=settings.mcp,
             prevent_thread_lock=True,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from sd_ui.jobs.bus import Bus
 from sd_ui.jobs.database import Database
 from sd_ui.jobs.foresight import Foresight
 from sd_ui.jobs.gallery import Gallery
+from sd_ui.jobs.history import History
 from sd_ui.jobs.intake import Intake
 from sd_ui.jobs.keep import Keep
 from sd_ui.jobs.measurements import Measurements
@@ -21,11 +23,16 @@ from sd_ui.jobs.queue import Queue
 from sd_ui.jobs.worker import Driver, OpenDriver, Worker
 from sd_ui.models.hashing import Hasher
 from sd_ui.models.index import ModelIndex
+from sd_ui.prompt import coined
 from sd_ui.prompt.lists import WildcardFiles
+from sd_ui.prompt.own_styles import OwnStyles
+from sd_ui.prompt.suggestions import Suggestions
+from sd_ui.prompt.tags import TagFiles
 from sd_ui.prompt.wording import Wording
 from sd_ui.settings import Settings
-from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.cards import LORA, ModelCard
 from sd_ui.spec.delivery import Delivery
+from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.events import Event
 from sd_ui.spec.limits import Limits
 from sd_ui.spec.measured import Room
@@ -34,6 +41,15 @@ from sd_ui.spec.request import EMBEDDED, GenerationRequest, ModelChoice
 PACKAGE = Path(__file__).parent
 PRESETS = PACKAGE.parent / "presets" / "models"
 WILDCARDS, STYLES = PRESETS.with_name("wildcards"), PRESETS.with_name("styles")
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What helps to write a prompt. styles: those that people keep on the page; `Wording` reads them with all others."""
+
+    suggestions: Suggestions
+    styles: OwnStyles
+    history: History
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Services:
     hasher: Hasher
     downloads: Downloads
     foresight: Foresight
+    writing: Writing
 
     def close(self) -> None:
         """Running jobs wait for the next start; nothing is lost."""
@@ -79,7 +96,10 @@ def open_services(settings: Settings, open_driver: OpenDriver | None = None) -> 
     intake = Intake(queue, blobs, models, limits, wording)
     foresight = Foresight.of(measurements, queue, bus, intake, models, lambda: worker.state.facts, lambda: machine.look())
     hasher, downloads = Hasher(models, lambda: worker.busy), Downloads(open_fetcher(settings), models.refresh)
-    return Services(settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, hasher, downloads, foresight)
+    writing = open_writing(settings, models, wording, database)
+    return Services(
+        settings, models, blobs, database, queue, gallery, bus, worker, intake, limits, wording, hasher, downloads, foresight, writing
+    )  # fmt: skip
 
 
 def open_models(settings: Settings) -> ModelIndex:
@@ -93,7 +113,26 @@ def open_fetcher(settings: Settings, environ: Mapping[str, str] = os.environ) ->
 
 def open_wording(settings: Settings) -> Wording:
     """What comes with the program, and what the user has: the user's counts where both have a name."""
-    return Wording((STYLES, *settings.styles_file), WildcardFiles((WILDCARDS, *settings.wildcards_dir)))
+    return Wording((STYLES, *settings.styles_file, own_styles(settings)), WildcardFiles((WILDCARDS, *settings.wildcards_dir)))
+
+
+def own_styles(settings: Settings) -> Path:
+    return settings.outputs_dir / "presets" / "styles" / "own.toml"
+
+
+def open_writing(settings: Settings, models: ModelIndex, wording: Wording, database: Database) -> Writing:
+    suggestions = Suggestions(models.cards, partial(fits, models), wording, TagFiles(settings.tags_file))
+    return Writing(suggestions, OwnStyles(own_styles(settings)), History(database))
+
+
+def fits(models: ModelIndex, checkpoint: str, card: ModelCard) -> bool:
+    """Whether a checkpoint can use a LoRA or an embedding."""
+    try:
+        if card.kind == LORA:
+            return not models.misfit(checkpoint, card.name)
+        return not coined.misfit(card, models.text_widths(checkpoint), models.reader(checkpoint).size)
+    except BadRequest:
+        return False
 
 
 def open_blobs(settings: Settings) -> Blobs:

@@ -111,6 +111,7 @@ HOST = Kind(_host, "a host name or an address, without scheme and port")
 HOSTS = replace(HOST, many=True)
 FOLDER = Kind(_folder, "a folder")
 FOLDERS = Kind(_folder, "folders", many=True, separator=os.pathsep)
+FILES = Kind(_folder, "files", many=True, separator=os.pathsep)
 STYLES = Kind(_folder, "files or folders", many=True, separator=os.pathsep)
 LOGINS = Kind(_login, "user:password, both not empty", many=True)
 
@@ -134,6 +135,7 @@ class Settings:
     models_dir: tuple[Path, ...] = setting((Path("models"),), FOLDERS, "Folder of models. May be given more than once.")
     wildcards_dir: tuple[Path, ...] = setting((), FOLDERS, "Folder of lists for __name__ in prompts. May be given more than once.")
     styles_file: tuple[Path, ...] = setting((), STYLES, "Styles: A1111's styles.csv, TOML, or a folder of them. May be given more than once.")
+    tags_file: tuple[Path, ...] = setting((), FILES, "Tags for completing words, as CSV: name,type,count,aliases. May be given more than once.")
     outputs_dir: Path = setting(Path("outputs"), FOLDER, "Folder of pictures, the queue and the gallery.")
     device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")
@@ -175,10 +177,12 @@ class Settings:
         models = (folder for folder in self.models_dir if folder not in Settings.models_dir and not folder.is_dir())
         lists = (folder for folder in self.wildcards_dir if not folder.is_dir())
         styles = (place for place in self.styles_file if not place.exists())
+        tags = (file for file in self.tags_file if not file.is_file())
         return (
             *(f"models_dir: {str(folder)!r} is not a folder, so no models come from there" for folder in models),
             *(f"wildcards_dir: {str(folder)!r} is not a folder, so no lists come from there" for folder in lists),
             *(f"styles_file: {str(place)!r} is not there, so no styles come from it" for place in styles),
+            *(f"tags_file: {str(file)!r} is not a file, so no tags come from it" for file in tags),
         )
 
     @property

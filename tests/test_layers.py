@@ -26,7 +26,7 @@ class Layer:
 
 LAYERS = {
     "spec": Layer(),
-    "prompt": Layer(("spec",)),
+    "prompt": Layer(("spec", "durable")),
     "durable": Layer(),
     "imaging": Layer(("spec", "durable"), ("PIL", "numpy"), late=("scipy",)),
     "recipes": Layer(("spec", "prompt", "imaging")),

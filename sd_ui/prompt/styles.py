@@ -34,12 +34,17 @@ def read(places: Sequence[Path]) -> dict[str, Style]:
     found: dict[str, Style] = {}
     for path in (path for place in places for path in files(place)):
         try:
-            if path.stat().st_size > LARGEST:
-                raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
-            found |= {style.name: style for style in _READERS[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))}
+            found |= {style.name: style for style in parsed(path)}
         except (OSError, ValueError, csv.Error) as error:
             log.warning("%s is not used: %s", path.name, error)
     return found
+
+
+def parsed(path: Path) -> Iterable[Style]:
+    """Those of one file. Raises OSError, ValueError and csv.Error."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
+    return _READERS[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))
 
 
 def files(place: Path) -> list[Path]:

@@ -45,7 +45,7 @@ def choice(field: Field, said: dict[str, Any]) -> FieldChoice:
 
 def several(field: Field, said: dict[str, Any]) -> gr.Dropdown:
     offered: dict[str, Any] = {"choices": list(field.choices), "multiselect": True, "max_choices": int(field.high or 0)}
-    return gr.Dropdown(**offered | said | {"value": list(said["value"])})
+    return FieldChoice(**offered | said | {"value": list(said["value"])})
 
 
 def slider(field: Field, said: dict[str, Any]) -> FieldSlider:

@@ -13,7 +13,21 @@ from sd_ui.spec.fields import NONE
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
 from sd_ui.ui import form, views
-from sd_ui.ui.components.component import About, DepthMap, EngineLine, Fetches, Foreseen, Library, LoraPicker, Message, QueuePanel, Results, Viewer
+from sd_ui.ui.components.component import (
+    About,
+    DepthMap,
+    EngineLine,
+    Fetches,
+    Foreseen,
+    History,
+    Library,
+    LoraPicker,
+    Message,
+    QueuePanel,
+    Results,
+    StylesEditor,
+    Viewer,
+)
 from sd_ui.ui.form import Widgets, widget
 from sd_ui.ui.tabs import modes
 from sd_ui.ui.tabs.png_info import PngInfo, png_info
@@ -48,6 +62,8 @@ class Layout:
     engine: EngineLine
     about: About
     loras: LoraPicker
+    history: History
+    styles_editor: StylesEditor
     token_counts: dict[str, gr.HTML]
     problems: dict[str, gr.HTML]
     buttons: dict[str, gr.Button]
@@ -100,13 +116,13 @@ def top(services: Services, buttons: dict[str, gr.Button]) -> Parts:
 
 def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:
     """What is asked for."""
-    shared, token_counts, problems = prompts(services)
+    shared, token_counts, problems, helpers = prompts(services)
     loras = LoraPicker(elem_id="loras")
     with gr.Row(elem_id="actions"):
         go = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=140)
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, scale=1, min_width=80)
     parts: Parts = {"go": go, "cancel": cancel, "token_counts": token_counts, "problems": problems}
-    parts |= {"foreseen": Foreseen(elem_id="foreseen"), "message": Message(elem_id="message")}
+    parts |= helpers | {"foreseen": Foreseen(elem_id="foreseen"), "message": Message(elem_id="message")}
     parts |= mode_tabs() | {"loras": loras}
     parts["shared"] = shared | settings(services, buttons)
     with gr.Accordion("Saving and preview", open=False, elem_id="saving"):
@@ -122,18 +138,22 @@ def right() -> Parts:
     return parts | {"text": text}
 
 
-def prompts(services: Services) -> tuple[Widgets, dict[str, gr.HTML], dict[str, gr.HTML]]:
-    """Their widgets, and below each one what is said of it."""
+def prompts(services: Services) -> tuple[Widgets, dict[str, gr.HTML], dict[str, gr.HTML], Parts]:
+    """Their widgets, below each one what is said of it, and what helps to write them."""
     widgets: Widgets = {}
+    helpers: Parts = {}
     counts, problems = {}, {}
     for name, lines, hint in (("prompt", 3, "What should the picture show?"), ("negative_prompt", 1, "What should it not show?")):
         with gr.Group(elem_classes="prompt-group"):
             counts[name] = gr.HTML("", elem_id=f"tokens-{name}", elem_classes="token-count")
             widgets[name] = widget(name, lines=lines, max_lines=12, placeholder=hint, autofocus=name == "prompt")
             problems[name] = gr.HTML("", elem_id=f"problems-{name}", elem_classes="problems")
-    with gr.Group(elem_classes="settings"):
+            if name == "prompt":
+                helpers["history"] = History(elem_id="history")
+    with gr.Group(elem_classes="settings", elem_id="styles-row"):
         widgets["styles"] = widget("styles", choices=list(services.wording.styles()))
-    return widgets, counts, problems
+        helpers["styles_editor"] = StylesEditor(elem_id="styles-editor")
+    return widgets, counts, problems, helpers
 
 
 def mode_tabs() -> Parts:

@@ -7,7 +7,7 @@ import gradio as gr
 from sd_ui.ui.components.component import static
 
 STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "foreseen.css", "loras.css", "library.css", "fetches.css", "prompting.css")
-SCRIPTS = ("page.js", "keys.js", "marks.js")  # one each: what is wrong with one keeps no other from running
+SCRIPTS = ("page.js", "keys.js", "marks.js", "suggest.js")  # one each: what is wrong with one keeps no other from running
 
 
 def theme() -> gr.themes.Base:

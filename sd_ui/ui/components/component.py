@@ -81,6 +81,18 @@ class LoraPicker(Component):
     files = "loras"
 
 
+class History(Component):
+    """Prompts that one wrote before. {"asked": [{job, prompt, negative, styles: [name], when, picture: URL}], "text": that was searched for}"""
+
+    files = "history"
+
+
+class StylesEditor(Component):
+    """Styles to look at, and to write. {"styles": [{name, prompt, negative_prompt, own, over}], "editable", "why", "open": name, "message"}"""
+
+    files = "styles"
+
+
 class Library(Component):
     """Models: a searchable shelf of cards, and everything that is known of one of them. Values: `ui.shelf`."""
 
