@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,13 @@ from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers.initialization import no_init_weights
 
+from sd_ui.engine import sidecar
 from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family
 from sd_ui.models import header, tokens
+from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.spec.errors import BadRequest
 
 Weights = Mapping[str, Tensor]
@@ -45,12 +49,12 @@ def read(*paths: Path) -> Weights:
 def built(part: str, make: Callable[[], Module], weights: Weights, place: Place, name_of: Callable[[str], str] = str, precise: str = "") -> Module:
     """make: constructs the module; it does so without memory for weights. name_of: what a tensor of the module is called in `weights`.
 
+    precise: in names of tensors that overflow in float16, and stay in float32.
+
     Raises BadRequest where config and tensors are not of one kind.
     """
     try:
-        with init_empty_weights(include_buffers=False):
-    precise: in names of tensors that overflow in float16, and stay in float32.
-
+        with init_empty_weights(include_buffers=False), no_init_weights():
             module = make()
     except Exception as error:  # for odd values in a config, the constructors of two libraries raise whatever they like; translated, not swallowed
         raise unfit(part, f"its config makes no sense ({type(error).__name__}: {error})") from error
@@ -103,12 +107,19 @@ def clip_names(weights: Weights) -> dict[str, Tensor]:
 
 def tokenizer(folder: Path, encoder: CLIPTextModel | CLIPTextModelWithProjection, pad: str = "") -> CLIPTokenizer:
     """pad: the token that fills a chunk; "", or one that is not known: the end of text."""
-    vocabulary, merges = tokens.vocabulary(folder)
     known = encoder.config.vocab_size
-    if max(vocabulary.values()) >= known:
-        raise unfit("the text encoder", f"it knows {known} tokens, the tokenizer has {len(vocabulary)}")
+    made, most = _tokenizer(folder, stamp(folder), pad, encoder.config.max_position_embeddings)
+    if most >= known:
+        raise unfit("the text encoder", f"it knows {known} tokens, the tokenizer has {len(made)}")
+    return made
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(folder: Path, now: Stamp, pad: str, length: int) -> tuple[CLIPTokenizer, int]:
+    """And the largest number of a token. Models mostly share one, and nobody changes it; making it takes as long as the rest of a load."""
+    vocabulary, merges = tokens.vocabulary(folder)
     pad = pad if pad in vocabulary else tokens.END
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=encoder.config.max_position_embeddings)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=length), max(vocabulary.values())
 
 
 def vae_place(place: Place, family: Family, config: Mapping[str, Any]) -> Place:
@@ -126,7 +137,7 @@ def with_input_planes(part: str, unet: Module, weights: Weights, planes: int, ma
     """A second module tree over the same tensors, but with another first convolution, the only tensor of `weights`, which takes more planes."""
     if weights.keys() != {"conv_in.weight"}:
         raise unfit(part, f"it has {', '.join(sorted(weights)[:3])} where conv_in.weight was expected")
-    shared, weight = dict(unet.state_dict()), weights["conv_in.weight"]
+    shared, weight = dict(unet.state_dict(keep_vars=True)), weights["conv_in.weight"]  # the same parameters: whoever moves them moves both's
     first = shared["conv_in.weight"]
     if tuple(weight.shape) != (wanted := (first.shape[0], planes, *first.shape[2:])):
         raise unfit(part, f"conv_in.weight has the shape {tuple(weight.shape)}, {wanted} was expected")
@@ -137,11 +148,13 @@ def with_input_planes(part: str, unet: Module, weights: Weights, planes: int, ma
 
 
 def _placed(tensor: Tensor, place: Place) -> Tensor:
-    """A copy, never a view of the mapped file: whoever overwrites that file must not change, or crash, a running model.
+    """A copy, never a view of a user's mapped file: whoever overwrites that file must not change, or crash, a running model.
 
-    And mapped tensors lie at odd addresses, which changes the last bits of what is computed with them.
+    And there tensors lie at odd addresses, which changes the last bits of what is computed with them.
     """
     dtype = place.dtype if tensor.is_floating_point() else tensor.dtype
+    if place.mapped and place.device.type == "cpu" and sidecar.usable(tensor, dtype):
+        return sidecar.alone(tensor)
     return tensor.to(place.device, dtype, copy=True, memory_format=torch.contiguous_format)
 
 
