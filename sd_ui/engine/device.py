@@ -14,8 +14,11 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Place:
+    """mapped: what is loaded comes from files of our own that nobody changes, so weights may stay where they lie."""
+
     device: torch.device
     dtype: torch.dtype
+    mapped: bool = False
 
     @property
     def dtype_name(self) -> str:

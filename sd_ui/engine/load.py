@@ -1,5 +1,6 @@
 """From a model card to a model in memory. Nothing of a model is executed: configs are data, weights come from safetensors."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from sd_ui.engine import attention, load_file, load_folder
 from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family
 from sd_ui.engine.loaded import Loaded, Parts, Vae
+from sd_ui.engine.sidecars import Sidecars
 from sd_ui.models import folders, header
 from sd_ui.models.finding import VAE
 from sd_ui.models.hashes import Hashes
@@ -18,9 +20,11 @@ from sd_ui.models.header import Unreadable
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
 
+log = logging.getLogger(__name__)
 
-def load(card: ModelCard, vae: ModelCard | None, place: Place, hashes: Hashes | None = None) -> Loaded:
-    """vae: another one than the checkpoint's own, which some files do not have.
+
+def load(card: ModelCard, vae: ModelCard | None, place: Place, hashes: Hashes | None = None, sidecars: Sidecars | None = None) -> Loaded:
+    """vae: another one than the checkpoint's own, which some files do not have. sidecars: where a copy may be that loads faster.
 
     Raises BadRequest("model" or "vae") that names the part and what is wrong with it.
     """
@@ -28,7 +32,7 @@ def load(card: ModelCard, vae: ModelCard | None, place: Place, hashes: Hashes | 
     usable(card, "model")
     lent = _lent(card, vae, place)
     try:
-        found = _parts(card, place, lent)
+        found = _parts(card, place, sidecars, lent)
         loaded = Loaded(
             card=card,
             vae_card=vae if lent else None,
@@ -67,8 +71,14 @@ def _vae(owner: ModelCard, path: Path, family: Family, place: Place) -> Vae:
         raise BadRequest("vae", f"{owner.name} cannot be used: {why(error)}") from error
 
 
-def _parts(card: ModelCard, place: Place, lent: Callable[[Family], Vae] | None) -> Parts:
-    read = load_folder.model if card.layout == "folder" else partial(load_file.model, lent=lent)
+def _parts(card: ModelCard, place: Place, sidecars: Sidecars | None, lent: Callable[[Family], Vae] | None) -> Parts:
+    read = load_folder.model if card.layout == "folder" else partial(load_file.model, lent=lent, texts=dict(card.texts))
+    if sidecars and (copy := sidecars.find(card, place)):
+        try:
+            return read(copy, replace(place, mapped=True), card.prediction)
+        except (BadRequest, Unreadable, SafetensorError, OSError) as error:  # damaged, or removed by another program: it is only a copy
+            log.warning("%s: its copy that loads faster cannot be used: %s", card.name, error)
+            sidecars.drop(card, place)
     return read(card.path, place, card.prediction)
 
 
