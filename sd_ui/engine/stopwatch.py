@@ -21,10 +21,14 @@ LOOKS_APART = 0.02  # seconds between two looks at the memory of a process, whic
 
 @dataclass
 class Stopwatch:
-    """Of one job. counted: calls, previews and pictures so far. cold: whether a model had to be read."""
+    """Of one job. counted: calls, previews and pictures so far. cold: whether a model had to be read.
+
+    policy: how its model used memory, "" for the usual way.
+    """
 
     began: float = field(default_factory=time.monotonic)
     cold: bool = False
+    policy: str = ""
     counted: Counter[str] = field(default_factory=Counter)
     _spent: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _working: int = 0
@@ -59,7 +63,7 @@ class Stopwatch:
         spent = {name: round(seconds, 4) for name, seconds in self._spent.items()}
         seconds = Seconds(**spent, whole=round(time.monotonic() - self.began, 4))
         counts: dict[str, Any] = {name: self.counted[name] for name in ("pictures", "calls", "previews")}
-        return replace(self._said, **counts, cold=self.cold, seconds=seconds, working=self._working)
+        return replace(self._said, **counts, policy=self.policy, cold=self.cold, seconds=seconds, working=self._working)
 
 
 @dataclass

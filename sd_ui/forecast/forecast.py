@@ -67,7 +67,7 @@ class Seer:
 
     def _forecast(self, work: Work, resident: bool) -> Forecast:
         model = self.models(work.model)
-        basis, seen = self._like(model)
+        basis, seen = self._like(model, work)
         if not seen:
             return Forecast()
         calls = work.calls * self._stretch(work.sampler)
@@ -80,13 +80,13 @@ class Seer:
         return Forecast(basis, len(seen), seen[-1].work.model, 0.0 if resident else self._loading(model, seen), work.pictures * each + once, working)
 
     # ------------------------------------------------------------ which jobs count
-    def _like(self, model: Model) -> tuple[str, list[Measurement]]:
+    def _like(self, model: Model, work: Work) -> tuple[str, list[Measurement]]:
         ours = [one for one in self.measurements if one.work.model == model.name and alike(one, model)]
         if ours:
-            return OWN, ours[-RECENT:]
+            return OWN, of_one_policy(ours, work)[-RECENT:]
         kin = [one for one in self.measurements if one.family == model.family and alike(one, model)]
         if kin:
-            return KIN, kin[-RECENT:]
+            return KIN, of_one_policy(kin, work)[-RECENT:]
         nearest = min(self.measurements, key=lambda one: apart(one, model), default=None)
         others = [one for one in self.measurements if nearest and one.work.model == nearest.work.model]
         return (OTHER, others[-RECENT:]) if others else (NOTHING, [])
@@ -99,7 +99,7 @@ class Seer:
     # ------------------------------------------------------------ what they say
     def _call(self, model: Model, work: Work) -> float:
         """Seconds of one call of the model, previews included."""
-        _, seen = self._like(model)
+        _, seen = self._like(model, work)
         alone = [one for one in seen if not one.work.second and one.measured.calls and one.measured.seconds.sampling > 0]
         if not alone:
             return 0.0
@@ -140,6 +140,12 @@ def of_machine(measurements: Sequence[Measurement], device: str = "", dtype: str
     newest = measurements[-1].measured if measurements else None
     device, dtype = device or (newest.device if newest else ""), dtype or (newest.dtype if newest else "")
     return [one for one in measurements if (one.measured.device, one.measured.dtype) == (device, dtype)]
+
+
+def of_one_policy(seen: Sequence[Measurement], work: Work) -> list[Measurement]:
+    """How memory is saved depends on the picture's size, and costs time: that of the size next to this one, lately, will be taken again."""
+    next_to = min(reversed(seen), key=lambda one: abs(math.log(one.work.cells * one.work.rows / (work.cells * work.rows))))
+    return [one for one in seen if one.measured.policy == next_to.measured.policy]
 
 
 def features(work: Work) -> Vector:

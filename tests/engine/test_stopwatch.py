@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sd_ui.engine.generate import Engine
+from sd_ui.engine.policy import GROUPS, Policy
 from sd_ui.engine.stopwatch import Stopwatch, watched
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.spec.delivery import Delivery
@@ -32,6 +33,11 @@ def test_the_last_word_of_a_job_is_what_it_took(tmp_path):
     spent = said.seconds
     assert spent.sampling > 0 and spent.decoding > 0 and spent.text > 0
     assert spent.loading + spent.text + spent.start + spent.sampling + spent.decoding <= spent.whole + 0.001
+
+
+def test_how_memory_was_saved_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(OneModel, "policy", lambda self, loaded: Policy(GROUPS, tiles=True))
+    assert measured(tmp_path, BASE).policy == "groups, VAE in tiles"
 
 
 def test_a_model_that_was_not_there_makes_the_job_a_cold_one(tmp_path):

@@ -101,6 +101,14 @@ def test_memory_grows_with_the_picture_and_the_most_that_was_seen_counts():
         assert foretold([*seen, hidden], asked(size=size)).working == pytest.approx(30_000_000 + 250_000 * cells, rel=0.15)
 
 
+def test_a_size_that_was_drawn_in_little_memory_is_expected_to_be_as_slow_again():
+    quick = [MACHINE.ran(asked(size=size)) for size in (256, 512)]
+    slow = [without(MACHINE.ran(asked(size=size), odd=5.0), policy="groups, VAE in tiles") for size in (1024, 1280)]
+    large, small = (foretold([*quick, *slow], asked(size=size)).seconds for size in (1152, 384))
+    assert large == pytest.approx(5 * whole(MACHINE, asked(size=1152)), rel=0.2)
+    assert small == pytest.approx(whole(MACHINE, asked(size=384)), rel=0.2)
+
+
 def test_only_jobs_of_this_device_and_number_type_count():
     slow, fast = Machine(speed=1e10).ran(asked()), without(Machine(speed=1e13).ran(asked()), device="H200", dtype="float16")
     assert of_machine([slow, fast], "CPU", "float32") == [slow] and of_machine([slow, fast], "H200", "float16") == [fast]
