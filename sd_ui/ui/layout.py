@@ -26,6 +26,7 @@ from sd_ui.ui.components.component import (
     QueuePanel,
     Results,
     StylesEditor,
+    SystemPanel,
     Viewer,
 )
 from sd_ui.ui.form import Widgets, widget
@@ -75,6 +76,7 @@ class Layout:
     depth_map: DepthMap
     png_info: PngInfo
     library: Library
+    system: SystemPanel
     fetches: Fetches
 
     @property
@@ -111,7 +113,7 @@ def top(services: Services, buttons: dict[str, gr.Button]) -> Parts:
     gr.HTML(TITLE, elem_id="brand")
     engine = EngineLine(views.engine(services.worker.state), elem_id="engine")
     buttons["colours"] = gr.Button("Light / dark", size="sm", elem_id="colours", elem_classes="quiet", min_width=90)
-    return {"engine": engine}
+    return {"engine": engine, "system": SystemPanel(elem_id="system")}
 
 
 def left(services: Services, buttons: dict[str, gr.Button]) -> Parts:

@@ -10,6 +10,7 @@ from sd_ui.ui.parts import (
     choosing,
     fetching,
     foreseeing,
+    overseeing,
     prompting,
     queueing,
     reading,
@@ -43,6 +44,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     acting.wire(services, layout)
     reading.wire(services, layout)
     shelving.wire(services, layout)
+    overseeing.wire(services, layout)
     remembering.wire(services, layout)
     styling.wire(services, layout)
     suggesting.wire(layout, page)

@@ -6,7 +6,9 @@ import gradio as gr
 
 from sd_ui.ui.components.component import static
 
-STYLES = ("page.css", "viewer.css", "pictures.css", "panels.css", "foreseen.css", "loras.css", "library.css", "fetches.css", "prompting.css")
+STYLES = (
+    "page.css", "viewer.css", "pictures.css", "panels.css", "foreseen.css", "system.css", "loras.css", "library.css", "fetches.css", "prompting.css",
+)  # fmt: skip
 SCRIPTS = ("page.js", "keys.js", "marks.js", "suggest.js")  # one each: what is wrong with one keeps no other from running
 
 

@@ -105,6 +105,12 @@ class Fetches(Component):
     files = "fetches"
 
 
+class SystemPanel(Component):
+    """The machine: what is missing, what was measured, and facts in sections. Values: `ui.parts.overseeing`."""
+
+    files = "system"
+
+
 class DepthMap(Component):
     """The depth map that the last run used. {"src": data-URI} or None."""
 

@@ -14,5 +14,9 @@ function update() {
   $(".en").title = Object.entries(value.facts || {}).map(([name, text]) => `${name}: ${text}`).join("\n");
 }
 
+$(".en").addEventListener("click", () => {
+  document.querySelector("#system .sy")?.showModal();
+  trigger("open", {});
+});
 watch("value", update);
 update();
