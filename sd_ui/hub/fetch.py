@@ -40,8 +40,9 @@ def free_bytes(folder: Path) -> int:
 
 
 def folder_of(models_dirs: tuple[Path, ...]) -> Path:
-    """Where fetched models go: the first folder of models that is not a model itself."""
-    return next((folder for folder in layouts.of_programs(models_dirs) if not folders.is_model(folder)), models_dirs[0])
+    """Where fetched models go: the first folder of models that is not a model itself; the usual one where none is named."""
+    named = models_dirs or (Path("models"),)
+    return next((folder for folder in layouts.of_programs(named) if not folders.is_model(folder)), named[0])
 
 
 @dataclass(frozen=True)
