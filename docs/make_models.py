@@ -9,19 +9,41 @@ if str(ROOT) not in sys.path:  # when it is run as a script
     sys.path.append(str(ROOT))
 
 from sd_ui.engine.families.table import FAMILIES  # noqa: E402
-from sd_ui.models import files, folders, presets, published  # noqa: E402
+from sd_ui.models import files, flow_files, flow_folders, folders, presets, published, stock  # noqa: E402
 from sd_ui.models.finding import MODES  # noqa: E402
 from sd_ui.models.presets import Preset  # noqa: E402
+from sd_ui.models.stock import StockFamily  # noqa: E402
 from sd_ui.spec import request  # noqa: E402
 
-NATIVE, NONE = "native", "none"
+NATIVE, STOCK, NONE = "native", "stock", "none"
+OURS = (*folders.PIPELINES, *(name for family in flow_folders.FAMILIES for name in family.pipelines))
 HEAD = """# Models
 Made from the tables of `sd_ui/models/`, `sd_ui/engine/families/` and `presets/models/` by `python docs/make_models.py`; a test compares.
 
 ## Families and modes
 **native**: our own loop around the model; its latents are those of diffusers' own pipeline, bit for bit, on tiny random weights
-(`tests/engine/test_oracle.py`, `test_oracle_sd2.py`, `test_oracle_sdxl.py`). **none**: the family does not have the mode, or nothing here runs it.
-No family runs by diffusers' own pipelines.
+(`tests/engine/test_oracle.py`, `test_oracle_sd2.py`, `test_oracle_sdxl.py`, `test_oracle_sd3.py`, `test_oracle_flux.py`). **none**: the family does not have the mode, or nothing here runs it.
+**stock**: diffusers' own pipeline draws the whole picture; see below what that means (`tests/engine/test_stock.py`, `test_stock_families.py`).
+"""
+STOCK_MEANS = """## What stock means
+Models of these families are diffusers folders with safetensors (`model_index.json`, and a folder for each part). Nothing in them is executed: each
+part is built by the class that our table names for it, and a folder that asks for another one is refused. The picture is, pixel for pixel, that of
+diffusers' own pipeline with the same seed on the processor, and picture i of a batch is that of seed + i. Preview, progress, cancel, the queue,
+replay and memory policies are those of every model.
+
+- **Sampler**: the model's own, with its own schedule. Another one is refused.
+- **CFG scale**: counted as the pipeline counts it, except that 1 is no guidance everywhere (Z-Image's pipeline says 0). It costs a second call of the
+  model above 1. Models that were distilled to need none take 1 alone.
+- **Prompt**: plain text. Brackets are characters; a weight such as `(cat:1.2)`, prompt editing, `[a|b]` and network tags are refused; `AND`, `BREAK`
+  and the names of embeddings are words. The emphasis Ignore takes brackets out, None accepts weights as text. Styles, wildcards and comments work. A
+  prompt that is longer than what the family reads is cut, and the picture says so.
+- **Denoising strength**: as everywhere: 0 is the picture itself, 1 is txt2img, and between them round(steps x strength) steps run, at least one. A
+  latent consistency model runs all its steps. Flux.2 Klein also looks at the picture while it repaints it.
+- **Inpainting** leaves every pixel outside of the mask as it was. Masked content: Original and Fill. A soft mask edge is refused.
+- **Size**: rounded to what the family needs, never to other sizes that it was trained at.
+- **What does not work**: LoRAs, another VAE, a refiner, hires fix, clip skip, variations, resized seeds, other noise than the processor's, CFG
+  rescale, guidance methods and intervals. Each is refused with the reason before anything is queued.
+- Where float16 would be used, these models run in bfloat16, because most of them overflow in float16.
 """
 FORMATS = """## Formats
 - One `.safetensors` file as it was published (the original programs' names, half or single precision), recognised by its header; what it does not
@@ -40,19 +62,53 @@ FORMATS = """## Formats
 - Clip skip 1 is the layer that the family was trained with: the last one in Stable Diffusion 1.x, the one before the last in 2.x and SDXL.
   For SDXL 2 means the same as 1; larger numbers go further back everywhere.
 - An empty negative prompt is zeros in SDXL, as in AUTOMATIC1111.
+
+## Stable Diffusion 3, 3.5 and Flux.1
+- One file may be a whole checkpoint, or a transformer alone, with or without the prefix `model.diffusion_model.`. Text encoders that it does not have
+  are looked for in the folders of models, by their headers (such as `text_encoders/clip_l.safetensors`, `clip_g.safetensors`, `t5xxl_fp16.safetensors`);
+  of several the largest is taken. A VAE is borrowed as described above (`ae.safetensors`, `sd3_vae.safetensors`). A card without a part that it needs
+  says which file goes where. Stable Diffusion 3 works without T5, too. The tokenizers of CLIP and T5 are bundled.
+- The text: CLIP in chunks of 75 tokens, as everywhere; T5 reads the whole prompt, filled up to 256 tokens (Flux.1 dev: 512), and nothing is cut off.
+  Weights of words count for both, as in Forge. Clip skip 1 and 2 are the layer before the last; Flux.1 takes from CLIP the text as a whole alone.
+- Samplers: those that follow a flow; the others are refused. The schedule Automatic is that of diffusers' pipelines. Sizes are multiples of 16.
+- Flux.1 dev is told its guidance: **Distilled CFG scale**, 3.5; Fill 30, Depth 10. CFG scale is 1: above it, the negative prompt counts, in a second
+  call of the model. Schnell is told nothing, and draws in 4 steps.
+- Depth: a map of one's own is given. Canny is refused. Previews: a matrix to colours, fitted to the model's own VAE when a picture begins.
+- LoRAs for these families are not supported yet; they are refused by name.
 """
 
 
 def page() -> str:
-    return "\n".join([HEAD, *families(), "", FORMATS, *refused(), "", *few_steps(), ""])
+    return "\n".join([HEAD, *families(), "", *stock_families(), "", strangers(), "", STOCK_MEANS, FORMATS, *refused(), "", *few_steps(), ""])
+
+
+def stock_families() -> list[str]:
+    names = ["family", "as", "sides are multiples of", "tokens", "negative prompt", *request.MODES]
+    head = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    return [*head, *(stock_row(one) for one in stock.FAMILIES.values())]
+
+
+def stock_row(one: StockFamily) -> str:
+    cells = [STOCK if mode in one.pipelines else NONE for mode in request.MODES]
+    return f"| {one.title} | `{one.name}` | {one.multiple} | {one.tokens} | {'yes' if one.negative else 'no'} | {' | '.join(cells)} |"
+
+
+def strangers() -> str:
+    """Of what diffusers' AutoPipeline draws pictures with, by its own names."""
+    from diffusers.pipelines import auto_pipeline as auto
+
+    tables = (auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING, auto.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, auto.AUTO_INPAINT_PIPELINES_MAPPING)
+    known = {*OURS, *(name for family in stock.FAMILIES.values() for name in family.pipelines.values())}
+    names = sorted({name for table in tables for name, kind in table.items() if kind.__name__ not in known})
+    return f"Of the names that diffusers' AutoPipeline knows, these are not run here: {', '.join(f'`{name}`' for name in names)}."
 
 
 def families() -> list[str]:
-    head = ["| family | as | made for | U-Net's channels | " + " | ".join(request.MODES) + " |", "|---" * (4 + len(request.MODES)) + "|"]
-    return [*head, *(row(one) for one in reversed(published.PUBLISHED))]
+    head = ["| family | as | made for | channels | " + " | ".join(request.MODES) + " |", "|---" * (4 + len(request.MODES)) + "|"]
+    return [*head, *(row(one) for one in (*reversed(published.PUBLISHED), *flow_files.PUBLISHED))]
 
 
-def row(one: published.Published) -> str:
+def row(one: published.Published | flow_files.PublishedFlow) -> str:
     known = MODES[one.family]
     cells = [NATIVE if one.family in FAMILIES and any(mode in modes for modes in known.values()) else NONE for mode in request.MODES]
     channels = ", ".join(f"{count} ({' '.join(modes)})" for count, modes in known.items())
@@ -61,7 +117,7 @@ def row(one: published.Published) -> str:
 
 def refused() -> list[str]:
     whys = dict.fromkeys(why for _, _, why in files.STRANGERS)
-    pipelines = ", ".join(f"`{name}`" for name in folders.PIPELINES)
+    pipelines = ", ".join(f"`{name}`" for name in OURS)
     head = ["## What is refused", f"Folders of other pipelines than {pipelines}. And a file that, by its tensors,", ""]
     return [*head, *(f"- {why.replace(' which is', '')}" for why in whys)]
 

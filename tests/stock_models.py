@@ -17,7 +17,7 @@ def save(family: str, path: Path) -> Path:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        MADE[family]().save_pretrained(path)
+        (MADE | MORE)[family]().save_pretrained(path)
     return path
 
 
@@ -155,4 +155,157 @@ def klein() -> Any:
     return Flux2KleinPipeline(flow(), vae.eval(), text, qwen_tokenizer(), transformer.eval())
 
 
+# ---------------------------------------------------------------- ... and the rest of the table
+def pixart_alpha() -> Any:
+    from diffusers import PixArtAlphaPipeline
+
+    return PixArtAlphaPipeline(**pixart().components)
+
+
+def sana_sprint() -> Any:
+    from diffusers import SanaSprintPipeline, SanaTransformer2DModel, SCMScheduler
+
+    parts = sana().components
+    transformer = SanaTransformer2DModel(**{**parts["transformer"].config, "guidance_embeds": True, "qk_norm": "rms_norm_across_heads"})
+    return SanaSprintPipeline(**{**parts, "transformer": transformer.eval(), "scheduler": SCMScheduler()})
+
+
+def chroma() -> Any:
+    from diffusers import ChromaPipeline, ChromaTransformer2DModel
+
+    transformer = ChromaTransformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=16,
+        axes_dims_rope=(4, 4, 8), approximator_num_channels=16, approximator_hidden_dim=16, approximator_layers=1,
+    )  # fmt: skip
+    return ChromaPipeline(flow(), kl(4, scaling_factor=0.3611, shift_factor=0.1159), t5(), t5_tokenizer(), transformer.eval())
+
+
+def lumina2() -> Any:
+    from diffusers import Lumina2Pipeline, Lumina2Transformer2DModel
+    from transformers import Gemma2Config, Gemma2Model
+
+    transformer = Lumina2Transformer2DModel(
+        sample_size=8, in_channels=4, hidden_size=24, num_layers=1, num_refiner_layers=1, num_attention_heads=3, num_kv_heads=1, multiple_of=16,
+        axes_dim_rope=(4, 2, 2), axes_lens=(512, 32, 32), cap_feat_dim=16,
+    )  # fmt: skip
+    text = Gemma2Model(Gemma2Config(**small())).eval()
+    return Lumina2Pipeline(transformer.eval(), flow(), kl(4, scaling_factor=0.3611, shift_factor=0.1159), text, gemma_tokenizer())
+
+
+def lumina() -> Any:
+    from diffusers import LuminaNextDiT2DModel, LuminaPipeline
+    from transformers import GemmaConfig, GemmaModel
+
+    transformer = LuminaNextDiT2DModel(
+        sample_size=8, hidden_size=24, num_layers=1, num_attention_heads=3, num_kv_heads=1, multiple_of=16, cross_attention_dim=16,
+    )  # fmt: skip
+    text = GemmaModel(GemmaConfig(**small())).eval()
+    return LuminaPipeline(transformer.eval(), flow(), kl(4), text, gemma_tokenizer())
+
+
+def auraflow() -> Any:
+    from diffusers import AuraFlowPipeline, AuraFlowTransformer2DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    transformer = AuraFlowTransformer2DModel(
+        sample_size=8, num_mmdit_layers=1, num_single_dit_layers=1, attention_head_dim=8, num_attention_heads=4, caption_projection_dim=32,
+        joint_attention_dim=16, pos_embed_max_size=64,
+    )  # fmt: skip
+    text = UMT5EncoderModel(UMT5Config(vocab_size=128, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)).eval()
+    return AuraFlowPipeline(t5_tokenizer(), text, kl(4), transformer.eval(), flow())
+
+
+def ovis() -> Any:
+    from diffusers import OvisImagePipeline, OvisImageTransformer2DModel
+    from transformers import Qwen3Config, Qwen3Model
+
+    transformer = OvisImageTransformer2DModel(
+        in_channels=16, out_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=16,
+        axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    text = Qwen3Model(Qwen3Config(**small())).eval()
+    return OvisImagePipeline(flow(), kl(4, scaling_factor=0.3611, shift_factor=0.1159), text, qwen_tokenizer(), transformer.eval())
+
+
+def cogview3() -> Any:
+    from diffusers import CogVideoXDDIMScheduler, CogView3PlusPipeline, CogView3PlusTransformer2DModel
+
+    transformer = CogView3PlusTransformer2DModel(
+        in_channels=4, num_layers=1, attention_head_dim=4, num_attention_heads=2, out_channels=4, text_embed_dim=16, time_embed_dim=8,
+        condition_dim=2, pos_embed_max_size=8, sample_size=8,
+    )  # fmt: skip
+    noise = CogVideoXDDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    return CogView3PlusPipeline(t5_tokenizer(), t5(), kl(4), transformer.eval(), noise)
+
+
+def cogview4() -> Any:
+    from diffusers import CogView4Pipeline, CogView4Transformer2DModel
+    from transformers import GlmConfig, GlmModel, PreTrainedTokenizerFast
+
+    transformer = CogView4Transformer2DModel(
+        in_channels=4, out_channels=4, num_layers=1, attention_head_dim=4, num_attention_heads=4, text_embed_dim=16, time_embed_dim=8,
+        condition_dim=4, pos_embed_max_size=8, sample_size=8, rope_axes_dim=(8, 8),
+    )  # fmt: skip
+    text = GlmModel(GlmConfig(**small(), pad_token_id=0)).eval()
+    words = PreTrainedTokenizerFast(tokenizer_object=qwen_tokenizer()._tokenizer, pad_token=SPECIAL[0], eos_token=SPECIAL[0], padding_side="left")
+    return CogView4Pipeline(words, text, kl(4), transformer.eval(), flow())
+
+
+def hunyuan() -> Any:
+    from diffusers import DDPMScheduler, HunyuanDiT2DModel, HunyuanDiTPipeline
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    transformer = HunyuanDiT2DModel(
+        sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, in_channels=4, cross_attention_dim=16,
+        cross_attention_dim_t5=16, pooled_projection_dim=16, hidden_size=24, text_len=77, text_len_t5=256,
+    )  # fmt: skip
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(33, 127)), *(f"##{chr(i)}" for i in range(33, 127))]
+    words = BertTokenizer(vocab={token: i for i, token in enumerate(vocabulary)}, model_max_length=77)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = BertModel(BertConfig(vocab_size=len(vocabulary), **size)).eval()
+    noise = DDPMScheduler(prediction_type="v_prediction", beta_schedule="scaled_linear")
+    more = {"text_encoder_2": t5(), "tokenizer_2": t5_tokenizer(), "safety_checker": None, "feature_extractor": None}
+    return HunyuanDiTPipeline(kl(4), text, words, transformer.eval(), noise, **more, requires_safety_checker=False)
+
+
+def kandinsky3() -> Any:
+    from diffusers import DDPMScheduler, Kandinsky3Pipeline, Kandinsky3UNet, VQModel
+
+    unet = Kandinsky3UNet(
+        time_embedding_dim=8, groups=2, attention_head_dim=4, layers_per_block=3, block_out_channels=(8, 8), cross_attention_dim=4,
+        encoder_hid_dim=16,
+    )  # fmt: skip
+    movq = VQModel(
+        down_block_types=["DownEncoderBlock2D"] * 3 + ["AttnDownEncoderBlock2D"],
+        up_block_types=["AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3],
+        block_out_channels=[32] * 4, layers_per_block=1, latent_channels=4, num_vq_embeddings=12, norm_num_groups=8, vq_embed_dim=4,
+        norm_type="spatial",
+    )  # fmt: skip
+    noise = DDPMScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=True, thresholding=False)
+    return Kandinsky3Pipeline(t5_tokenizer(), t5(), unet.eval(), noise, movq.eval())
+
+
+def lcm() -> Any:
+    import tempfile
+
+    from diffusers import LatentConsistencyModelPipeline, LCMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    from tests.checkpoints import UNET, write_tokenizer
+
+    with tempfile.TemporaryDirectory() as name:
+        vocabulary = write_tokenizer(Path(name))
+        words = CLIPTokenizer.from_pretrained(name)
+    unet = UNet2DConditionModel(**{**UNET, "sample_size": 8, "in_channels": 4, "out_channels": 4, "time_cond_proj_dim": 16})
+    size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "projection_dim": 32}
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=vocabulary, **size, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1)).eval()
+    noise = LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    none = {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False}
+    return LatentConsistencyModelPipeline(kl(4), text, words, unet.eval(), noise, **none)
+
+
 MADE = {"pixart-sigma": pixart, "sana": sana, "z-image": z_image, "qwenimage": qwen_image, "flux2-klein": klein}
+MORE = {
+    "pixart-alpha": pixart_alpha, "sana-sprint": sana_sprint, "chroma": chroma, "lumina2": lumina2, "lumina": lumina, "auraflow": auraflow,
+    "ovis": ovis, "cogview3": cogview3, "cogview4": cogview4, "hunyuan": hunyuan, "kandinsky3": kandinsky3, "lcm": lcm,
+}  # fmt: skip

@@ -29,7 +29,8 @@ class StockFamily:
     negative: whether it takes a negative prompt. guidance: what the pipeline calls the CFG scale; above: how much less it counts than we do.
     rounds: UP or DOWN; "" where all steps run whatever the strength. flags: what else its constructor takes from model_index.json.
     without: parts that the constructor may be given None for. most: pixels of a picture that it works from, 0 for any number.
-    float16: whether it can be run in it; the others overflow, and take bfloat16.
+    float16: whether it can be run in it; the others overflow, and take bfloat16. cell: pixels for each of the cells in the denoiser's sample_size,
+    where that tells what size it was made for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class StockFamily:
     without: tuple[str, ...] = ()
     most: int = 0
     float16: bool = False
+    cell: int = 0
     also: tuple[str, ...] = field(default=())  # what its pipelines were called before
 
     @property
@@ -73,19 +75,19 @@ FAMILIES: dict[str, StockFamily] = {
     for family in (
         StockFamily(
             "pixart-alpha", "PixArt alpha", {TXT2IMG: "PixArtAlphaPipeline"}, _parts("PixArtTransformer2DModel", T5, T5_TOKENS, SOLVERS),
-            tokens=120,
+            tokens=120, cell=8,
         ),
         StockFamily(
             "pixart-sigma", "PixArt Sigma", {TXT2IMG: "PixArtSigmaPipeline"}, _parts("PixArtTransformer2DModel", T5, T5_TOKENS, SOLVERS),
-            tokens=300,
+            tokens=300, cell=8,
         ),
         StockFamily(
             "sana", "Sana", {TXT2IMG: "SanaPipeline"},
-            _parts("SanaTransformer2DModel", ("Gemma2Model",), GEMMA_TOKENS, (*SOLVERS, *FLOW), ("AutoencoderDC",)), multiple=32, tokens=300,
+            _parts("SanaTransformer2DModel", ("Gemma2Model",), GEMMA_TOKENS, (*SOLVERS, *FLOW), ("AutoencoderDC",)), multiple=32, tokens=300, cell=32,
         ),
         StockFamily(
             "sana-sprint", "Sana-Sprint", {TXT2IMG: "SanaSprintPipeline", IMG2IMG: "SanaSprintImg2ImgPipeline"},
-            _parts("SanaTransformer2DModel", ("Gemma2Model",), GEMMA_TOKENS, ("SCMScheduler",), ("AutoencoderDC",)), multiple=32, tokens=300,
+            _parts("SanaTransformer2DModel", ("Gemma2Model",), GEMMA_TOKENS, ("SCMScheduler",), ("AutoencoderDC",)), multiple=32, tokens=300, cell=32,
             steps=2, negative=False,
         ),
         StockFamily(
@@ -105,7 +107,7 @@ FAMILIES: dict[str, StockFamily] = {
             negative=False, flags=("is_distilled",), most=1024 * 1024,
         ),
         StockFamily(
-            "chroma", "Chroma", {TXT2IMG: "ChromaPipeline", IMG2IMG: "ChromaImg2ImgPipeline", INPAINT: "ChromaInpaintPipeline"},
+            "chroma", "Chroma", {TXT2IMG: "ChromaPipeline", IMG2IMG: "ChromaImg2ImgPipeline"},  # its inpainting asks for what no Chroma has
             _parts("ChromaTransformer2DModel", T5, T5_TOKENS, FLOW), steps=35, cfg_scale=5.0,
         ),
         StockFamily(
@@ -132,7 +134,7 @@ FAMILIES: dict[str, StockFamily] = {
         ),
         StockFamily(
             "cogview4", "CogView4", {TXT2IMG: "CogView4Pipeline"},
-            _parts("CogView4Transformer2DModel", ("GlmModel",), ("PreTrainedTokenizerFast", "PreTrainedTokenizer"), FLOW),
+            _parts("CogView4Transformer2DModel", ("GlmModel",), ("PreTrainedTokenizerFast", "TokenizersBackend"), FLOW),
             steps=50, cfg_scale=5.0, tokens=1024,
         ),
         StockFamily(
@@ -151,7 +153,7 @@ FAMILIES: dict[str, StockFamily] = {
             {TXT2IMG: "LatentConsistencyModelPipeline", IMG2IMG: "LatentConsistencyModelImg2ImgPipeline"},
             {"unet": ("UNet2DConditionModel",), "vae": KL, "text_encoder": ("CLIPTextModel",), "tokenizer": CLIP_TOKENS,
              "scheduler": ("LCMScheduler",)},
-            side=768, steps=4, cfg_scale=8.5, multiple=8, tokens=77, negative=False, rounds="", float16=True,
+            side=768, steps=4, cfg_scale=8.5, multiple=8, tokens=77, negative=False, rounds="", float16=True, cell=8,
             without=("safety_checker", "feature_extractor", "image_encoder"),
         ),
     )

@@ -8,7 +8,7 @@ from typing import Any
 from sd_ui.models import folders, header
 from sd_ui.models.finding import Finding, faulty
 from sd_ui.models.header import Unreadable
-from sd_ui.models.stock import FAMILIES, StockFamily, named
+from sd_ui.models.stock import StockFamily, named
 from sd_ui.spec.cards import Defaults, Stock
 from sd_ui.spec.samplers import MODELS_OWN
 
@@ -17,6 +17,7 @@ SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 NAMES = folders.PARTS | {"transformer": "the transformer", "movq": "the VAE"}
 DISTILLED = "is_distilled"
+LARGEST = 4096  # pixels of a side
 FEW_STEPS = 4  # of models that were distilled not to need guidance
 
 
@@ -54,12 +55,12 @@ def look(path: Path, family: StockFamily) -> Finding:
     for part in parts(path, family):
         if fault := _fault(part):
             return faulty(fault, family.name)
-    guided = index.get(DISTILLED) is not True
+    guided, side = index.get(DISTILLED) is not True, _side(path, family)
     steps, scale = (family.steps, family.cfg_scale) if guided else (FEW_STEPS, 1.0)
     return Finding(
         family=family.name,
         modes=family.modes,
-        defaults=Defaults(width=family.side, height=family.side, steps=steps, cfg_scale=scale, sampler=MODELS_OWN),
+        defaults=Defaults(width=side, height=side, steps=steps, cfg_scale=scale, sampler=MODELS_OWN),
         stock=Stock(family.title, family.multiple, family.tokens, family.negative and guided, guided, family.most),
     )
 
@@ -85,8 +86,10 @@ def title(part: str) -> str:
     return NAMES.get(part, f"the part {part}")
 
 
-def known(family: str) -> bool:
-    return family in FAMILIES
+def _side(path: Path, family: StockFamily) -> int:
+    """Pixels that the model was made for."""
+    cells = folders.config(path / ("unet" if "unet" in family.parts else "transformer") / folders.CONFIG).get("sample_size")
+    return cells * family.cell if family.cell and type(cells) is int and 64 <= cells * family.cell <= LARGEST else family.side
 
 
 def _kind(name: str, entry: Any, allowed: tuple[str, ...]) -> str:

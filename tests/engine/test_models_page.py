@@ -2,9 +2,9 @@
 
 from docs.make_models import TARGET, page
 from sd_ui.engine.families.table import FAMILIES
-from sd_ui.models import published
+from sd_ui.models import published, stock
 from sd_ui.models.finding import MODES
-from tests.engine import test_oracle, test_oracle_sd2, test_oracle_sdxl
+from tests.engine import test_oracle, test_oracle_sd2, test_oracle_sdxl, test_stock, test_stock_families
 
 XL = [(mode.removeprefix("refiner, ").split(",")[0], facts) for mode, (_, facts, _, _) in test_oracle_sdxl.MODES.items()]
 ORACLES = {
@@ -23,3 +23,8 @@ def test_every_native_mode_of_every_family_is_compared_with_diffusers_own_pipeli
     assert FAMILIES.keys() == MODES.keys() == {one.family for one in published.PUBLISHED}
     for family, known in MODES.items():
         assert ORACLES[family] == {(mode, channels) for channels, modes in known.items() for mode in modes}, family
+
+
+def test_every_stock_mode_of_every_family_is_compared_with_its_pipeline():
+    table = {(family.name, mode) for family in stock.FAMILIES.values() for mode in family.modes}
+    assert {*test_stock.MODES, *test_stock_families.MODES} == table

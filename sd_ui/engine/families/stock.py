@@ -19,6 +19,7 @@ from sd_ui.spec.made import WornLora
 from sd_ui.spec.request import GenerationRequest
 
 DECODERS = ("vae", "movq")
+USED = ("text_encoder", "text_encoder_2", "transformer", "unet", *DECODERS)  # one after the other
 AS_ASKED = {"use_resolution_binning": False, "clean_caption": False}  # the size and the words that were asked for, not others near them
 TWO_STEPS = "intermediate_timesteps"  # a point between two steps, which makes sense for no other number of them
 
@@ -42,7 +43,7 @@ class StockModel:
 
     @property
     def components(self) -> dict[str, nn.Module]:
-        return {name: part for name, part in self.parts.items() if isinstance(part, nn.Module)}
+        return {name: self.parts[name] for name in USED if name in self.parts}
 
     @property
     def vae(self) -> Any:
@@ -50,10 +51,16 @@ class StockModel:
 
     def pipeline(self, mode: str) -> Any:
         """A pipeline of its own around the shared parts, for one picture: it keeps the state of a run in itself and in its scheduler."""
-        kind = getattr(diffusers, self.family.pipelines[mode])
+        kind = placed(getattr(diffusers, self.family.pipelines[mode]), self.place.device)
         absent = dict.fromkeys(self.family.without)
         off = {"requires_safety_checker": False} if "safety_checker" in absent else {}
         return kind(**{**self.parts, "scheduler": copy.deepcopy(self.parts["scheduler"])}, **absent, **off, **self.flags)
+
+
+def placed(kind: type, device: torch.device) -> type:
+    """The same pipeline, computing on this device, wherever its weights wait for their turn: it would go where the first of them lies."""
+    there = property(lambda pipeline: device)
+    return type(kind.__name__, (kind,), {"_execution_device": there, "device": there})
 
 
 def place_for(family: StockFamily, place: Place) -> Place:
