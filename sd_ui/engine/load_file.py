@@ -1,42 +1,47 @@
 """A model from one file, as it was published: the widths are read from the file; how many layers there are, and what they do, makes the family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from sd_ui.engine import midas, original, parts, trained_noise
+from sd_ui.engine import load_flow_file, midas, original, parts, trained_noise
 from sd_ui.engine.device import Place
 from sd_ui.engine.families.table import FAMILIES
 from sd_ui.engine.family import Family, TextPart
 from sd_ui.engine.loaded import Parts, Vae
 from sd_ui.engine.parts import Weights
-from sd_ui.models import files, folders, header, prediction, published, tokens
+from sd_ui.models import files, flow_files, folders, header, prediction, published, tokens
+from sd_ui.models.flow_files import PublishedFlow
 from sd_ui.models.header import Header, Unreadable
 from sd_ui.models.published import FIRST_STAGE, HEAD, SD2, UNET, Published, Text
 
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")  # the rest of such files is what training needed
 
 
-def model(path: Path, place: Place, said: str = "", lent: Callable[[Family], Vae] | None = None) -> Parts:
-    """said: what the U-Net predicts, where that is known. lent: makes the VAE, where the file has none.
+def model(
+    path: Path, place: Place, said: str = "", lent: Callable[[Family], Vae] | None = None, texts: Mapping[str, Path] | None = None
+) -> Parts:
+    """said: what the U-Net predicts, where that is known. lent: makes the VAE, where the file has none. texts: see `load_flow_file`.
 
     Raises BadRequest that names the part, Unreadable, OSError.
     """
     found, weights = header.read(path), parts.read(path)
     if fault := files.recognised(found).fault:  # the file may have changed since the card was written
         raise Unreadable(fault)
+    if flow := flow_files.of(found):
+        return load_flow_file.model(found, weights, place, lambda prefix: _vae(flow[0], _under(prefix, weights), place), lent, texts or {})
     known = published.of(found)
-    texts = tuple(_text(known, text, found, weights, place) for text in known.texts)
+    encoders = tuple(_text(known, text, found, weights, place) for text in known.texts)
     unet = _unet(known, found, weights, place)
     estimator, processor = midas.of_file(weights, place)
     return Parts(
         family=FAMILIES[known.family],
         denoiser=unet,
         vae=lent(FAMILIES[known.family]) if lent else _vae(known, _under(FIRST_STAGE, weights), place),
-        texts=texts,
+        texts=encoders,
         scheduler_config=_noise(found, said or (_probed(unet) if known is SD2 else "")),
         depth_unet=unet if unet.config.in_channels == 5 else None,
         inpaint_unet=unet if unet.config.in_channels == 9 else None,
@@ -47,7 +52,7 @@ def model(path: Path, place: Place, said: str = "", lent: Callable[[Family], Vae
 
 def vae(path: Path, family: Family, place: Place) -> Vae:
     """A VAE alone, or that of a checkpoint. Its file does not say how its latents are scaled: as those of the family that it is to serve."""
-    known = next(one for one in published.PUBLISHED if one.family == family.name)
+    known = next(one for one in (*published.PUBLISHED, *flow_files.PUBLISHED) if one.family == family.name)
     return _vae(known, _under(files.vae_prefix(header.read(path)) or "", parts.read(path)), place)
 
 
@@ -70,7 +75,7 @@ def _told(found: Header, level: int, config: dict[str, Any]) -> dict[str, Any]:
     return facts | ({"projection_class_embeddings_input_dim": beside[1]} if len(beside) == 2 else {})
 
 
-def _vae(known: Published, weights: Weights, place: Place) -> Vae:
+def _vae(known: Published | PublishedFlow, weights: Weights, place: Place) -> Vae:
     shapes = [
         tuple(tensor.shape) if tensor is not None else () for i in range(4) for tensor in (weights.get(f"encoder.down.{i}.block.0.conv2.weight"),)
     ]
@@ -122,7 +127,7 @@ def _plain(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in folders.config(folder / folders.CONFIG).items() if not name.startswith("_")}
 
 
-def _widened(known: Published, part: str, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+def _widened(known: Published | PublishedFlow, part: str, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
     if any(len(shape) != 4 for shape in shapes):
         raise parts.unfit(folders.PARTS[part], f"it does not have the {len(shapes)} levels of {known.title}")
     return {"block_out_channels": [shape[0] for shape in shapes]}

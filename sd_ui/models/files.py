@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sd_ui.models import header, inversions, lora_keys, loras, prediction, published
+from sd_ui.models import flow_files, header, inversions, lora_keys, loras, prediction, published
 from sd_ui.models.finding import CHECKPOINT, VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Header, Unreadable
 from sd_ui.models.published import FIRST_STAGE, SD1, SD2, SDXL, UNET, Published
-from sd_ui.spec.cards import INVERSION, Defaults
+from sd_ui.spec.cards import INVERSION, TEXT, Defaults
 
+TEXT_FOLDERS = ("text_encoder", "text_encoders", "clip")  # what lies there is no checkpoint, whatever it is
+VAES = {4: "", 16: "flux"}  # families by channels of latents; "" where a VAE serves several
 V_SIDE = 768  # pixels that Stable Diffusion 2 was made for where it predicts v
 DEEP = UNET + "input_blocks.8.1.transformer_blocks.9.norm1.weight"  # in Stable Diffusion XL as published; its distilled forms have fewer layers
 STRANGERS = (  # by a part of some tensor's name; the first that fits counts
@@ -31,7 +33,11 @@ def look(path: Path) -> Finding:
         return faulty(f"the file is {error}{inversions.CONVERT}", kind=INVERSION) if inversions.belongs(path) else faulty(f"the file is {error}")
     except OSError as error:
         return faulty(f"the file cannot be opened: {error.strerror}")
-    finding = judged(found)
+    finding = replace(judged(found), stored=found.stored)
+    if finding.fault and finding.kind == CHECKPOINT and path.parent.name.casefold() in TEXT_FOLDERS:
+        return replace(finding, kind=TEXT)
+    if finding.kind == VAE and finding.family == "flux" and "sd3" in path.stem.casefold():
+        return replace(finding, family="sd3")  # its tensors are those of Flux.1's, in name and shape
     return finding if finding.fault or finding.kind != CHECKPOINT else _with_prediction(finding, prediction.told(path, found, finding.family))
 
 
@@ -109,6 +115,7 @@ def _vae(found: Header) -> Finding:
     latent = found.shape(prefix + "decoder.conv_in.weight")
     if prefix + "encoder.conv_in.weight" not in found.tensors:
         return faulty("is a VAE without its encoder, which is not supported", kind=VAE)
-    if len(latent) != 4 or latent[1] != 4:
-        return faulty(f"is a VAE for latents of {latent[1] if len(latent) > 1 else '?'} channels; Stable Diffusion 1.x, 2.x and XL have 4", kind=VAE)
-    return Finding(VAE)
+    if len(latent) != 4 or latent[1] not in VAES:
+        count = latent[1] if len(latent) > 1 else "?"
+        return faulty(f"is a VAE for latents of {count} channels; Stable Diffusion 1.x, 2.x and XL have 4, 3.x and Flux.1 16", kind=VAE)
+    return Finding(VAE, VAES[latent[1]])

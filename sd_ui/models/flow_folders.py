@@ -1,6 +1,6 @@
 """Recognises a diffusers folder of SD 3, 3.5 or Flux.1: a transformer instead of a U-Net, and T5 among its text encoders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sd_ui.models import folders, header, tokens
@@ -11,6 +11,7 @@ from sd_ui.spec.cards import Defaults
 
 CLIP, PROJECTED, T5 = "CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"
 TRANSFORMER, SIDE, POSITIONS = "transformer", 1024, 77
+FLUX_STEPS, DISTILLED = {True: 24, False: 4}, {384: 30.0, 128: 10.0}  # by whether it is told its guidance; the usual scale, by channels
 CANNY = "is a Flux.1 Canny model, which is told edges; that is not supported yet"
 
 
@@ -91,16 +92,25 @@ def look(path: Path, family: FlowFamily) -> Finding:
 
 def _described(path: Path, family: FlowFamily, there: tuple[Text, ...]) -> Finding:
     config, counted = folders.config(path / TRANSFORMER / CONFIG), there[family.counted]
-    channels = config.get("in_channels")
+    said = config.get("in_channels")
+    channels = said if isinstance(said, int) else 0
     if family.name == "flux" and channels == 128 and "canny" in path.name.casefold():
         return faulty(CANNY, family.name)
     found = Finding(
         family=family.name,
-        defaults=Defaults(width=SIDE, height=SIDE),
+        defaults=defaults(family.name, channels, config.get("guidance_embeds") is True),
         positions=tokens.t5_positions(config.get("guidance_embeds") is True) if counted.kind == T5 else POSITIONS,
         tokenizer=path / counted.tokenizer,
     )
-    return with_channels(found, channels if type(channels) is int else 0)
+    return with_channels(found, channels)
+
+
+def defaults(family: str, channels: int, guided: bool) -> Defaults:
+    """guided: told the scale of its guidance: Flux.1 dev and its like. Fill and Depth were taught another scale; schnell needs four steps."""
+    usual = Defaults(width=SIDE, height=SIDE, steps=28, cfg_scale=4.5, sampler="Euler")
+    if family != "flux":
+        return usual
+    return replace(usual, cfg_scale=1.0, steps=FLUX_STEPS[guided], distilled_cfg_scale=DISTILLED.get(channels, usual.distilled_cfg_scale))
 
 
 def _cuts(folder: Path, text: Text) -> bool:

@@ -9,8 +9,10 @@ PROGRAMS = (  # what a program's own folder is told by -> its folder of models
     (("main.py", "comfy"), "models"),  # ComfyUI
     (("invokeai.yaml",), "models"),  # InvokeAI
 )
-OF_MODELS = ("stable-diffusion", "checkpoints", "vae", "lora", "loras", "lycoris", "diffusers", "embeddings")  # not part of a model's name
-EXTRA, EXTRA_KINDS, LONGEST = "extra_model_paths.yaml", ("checkpoints", "vae", "loras", "diffusers", "embeddings"), 2**16
+OF_MODELS = ("stable-diffusion", "checkpoints", "vae", "lora", "loras", "lycoris", "diffusers", "embeddings", "diffusion_models", "unet",
+             "text_encoder", "text_encoders", "clip")  # not part of a model's name  # fmt: skip
+EXTRA, EXTRA_KINDS, LONGEST = "extra_model_paths.yaml", ("checkpoints", "vae", "loras", "diffusers", "embeddings", "diffusion_models", "unet",
+                                                               "text_encoders", "clip"), 2**16  # fmt: skip
 ENTRY = re.compile(r"(\w+):(?:\s+(.*))?")
 BASES = ("any", "sd-1", "sd-2", "sdxl", "sdxl-refiner", "sd-3", "flux")  # InvokeAI: <base>/<kind>/<model>
 KINDS = ("main", "vae", "lora", "embedding")
@@ -19,9 +21,9 @@ KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # newer ones: <k
 NO_MODELS = frozenset((
     # AUTOMATIC1111 and Forge
     "hypernetworks", "controlnet", "controlnetpreprocessor", "esrgan", "realesrgan", "swinir", "ldsr", "scunet", "codeformer", "gfpgan",
-    "vae-approx", "deepbooru", "torch_deepdanbooru", "blip", "karlo", "text_encoder", "adetailer", "insightface", "svd", "z123",
+    "vae-approx", "deepbooru", "torch_deepdanbooru", "blip", "karlo", "adetailer", "insightface", "svd", "z123",
     # ComfyUI
-    "clip", "clip_vision", "text_encoders", "upscale_models", "latent_upscale_models", "style_models", "vae_approx", "gligen", "photomaker",
+    "clip_vision", "upscale_models", "latent_upscale_models", "style_models", "vae_approx", "gligen", "photomaker",
     "ipadapter", "sams", "ultralytics", "animatediff_models", "animatediff_motion_lora", "audio_encoders", "model_patches", "classifiers",
     # InvokeAI
     "ip_adapter", "t2i_adapter", "clip_embed", "t5_encoder", "spandrel_image_to_image", "control_lora", "siglip", "llava_onevision",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from sd_ui.models import lent_texts
 from sd_ui.models.finding import VAE
 from sd_ui.spec.cards import LATENTS, ModelCard
 
@@ -13,13 +14,17 @@ STANDARD = {  # by family: what the VAEs are called that all of its checkpoints 
     "sd2": ("vae-ft-mse-840000*", "*ft-mse*", "*ft-ema*", "*kl-f8*"),
     "sdxl": ("sdxl_vae*", "sdxl-vae*", "*sdxl*vae*", "*xl*vae*"),
     "sdxl-refiner": ("sdxl_vae*", "sdxl-vae*", "*sdxl*vae*", "*xl*vae*"),
+    "sd3": ("sd3*vae*", "sd3.5*vae*"),
+    "flux": ("ae", "flux*vae*", "flux*ae*"),
 }
 WHERE = {"sd1": "vae-ft-mse-840000-ema-pruned.safetensors", "sd2": "vae-ft-mse-840000-ema-pruned.safetensors"}
 WHERE |= dict.fromkeys(("sdxl", "sdxl-refiner"), "sdxl_vae.safetensors")
+WHERE |= {"sd3": "sd3_vae.safetensors", "flux": "ae.safetensors"}
 
 
 def completed(card: ModelCard, cards: Mapping[str, ModelCard]) -> ModelCard:
-    """A checkpoint without a VAE gets one among its settings, where there is one that goes with it."""
+    """A checkpoint without a VAE gets one among its settings, where there is one that goes with it; without text encoders, their files."""
+    card = lent_texts.completed(card, cards)
     if VAE not in card.lacks or card.defaults.vae:
         return card
     return replace(card, defaults=replace(card.defaults, vae=vae_for(card, cards.values())), lack=why(card))

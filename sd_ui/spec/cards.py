@@ -33,6 +33,7 @@ class Defaults:
     negative_prompt: str = ""
     vae: str = ""
 
+    distilled_cfg_scale: float = 3.5
 
 @dataclass(frozen=True)
 class LoraFacts:

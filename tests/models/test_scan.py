@@ -166,7 +166,7 @@ LAYOUTS = {
     "ComfyUI": (
         ("main.py", "comfy/model.py"),
         "models/loras/ink.safetensors",
-        "models/clip/x.safetensors",
+        "models/clip_vision/x.safetensors",
         "models/gligen/y.safetensors",
     ),
     "newer InvokeAI": (
