@@ -10,15 +10,14 @@ from typing import Any, TypeVar
 import torch
 from accelerate import init_empty_weights
 from diffusers import UNet2DConditionModel
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.initialization import no_init_weights
 
-from sd_ui.engine import sidecar
+from sd_ui.engine import sidecar, stored
 from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family
-from sd_ui.models import header, tokens
+from sd_ui.models import tokens
 from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.spec.errors import BadRequest
 
@@ -37,12 +36,10 @@ def unfit(part: str, why: str) -> BadRequest:
 
 
 def read(*paths: Path) -> Weights:
-    """All tensors of the files, mapped, not yet read. Headers are checked first: what is not a safetensors file is never opened as one."""
+    """All tensors of the files, mapped, not yet read. Headers are checked first: what is no such file is never opened as one."""
     found: dict[str, Tensor] = {}
     for path in paths:
-        header.read(path)
-        with safe_open(path, framework="pt", device="cpu") as file:
-            found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
+        found |= stored.tensors(path)
     return found
 
 

@@ -33,7 +33,7 @@ def look(path: Path) -> Finding:
         return faulty(f"the file is {error}{inversions.CONVERT}", kind=INVERSION) if inversions.belongs(path) else faulty(f"the file is {error}")
     except OSError as error:
         return faulty(f"the file cannot be opened: {error.strerror}")
-    finding = judged(found)
+    finding = replace(judged(found), stored=found.stored)
     if finding.fault and finding.kind == CHECKPOINT and path.parent.name.casefold() in TEXT_FOLDERS:
         return replace(finding, kind=TEXT)
     if finding.kind == VAE and finding.family == "flux" and "sd3" in path.stem.casefold():

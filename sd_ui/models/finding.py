@@ -28,6 +28,8 @@ class Finding:
     lacks: parts that it comes without, and that other files can give: "vae".
 
     prediction: what the U-Net was trained to predict, where one file's header, surroundings or name tell; "" where they do not.
+
+    stored: how most of its numbers are stored: "fp16", "fp8", "Q4_K".
     """
 
     kind: str = CHECKPOINT
@@ -41,6 +43,7 @@ class Finding:
     inversion: InversionFacts | None = None
     layers: tuple[tuple[Layer, int, int], ...] = ()
     prediction: str = ""
+    stored: str = ""
     lacks: tuple[str, ...] = ()
     stock: Stock | None = None
 

@@ -52,10 +52,12 @@ def look(path: Path) -> Finding:
 
     try:
         if not is_vae(path) and (flow := flow_folders.of_folder(path)):
-            return flow_folders.look(path, flow)
-        if not is_vae(path) and (family := stock_folders.of_folder(path)):
-            return stock_folders.look(path, family)
-        return _vae(path) if is_vae(path) else _checkpoint(path)
+            finding = flow_folders.look(path, flow)
+        elif not is_vae(path) and (family := stock_folders.of_folder(path)):
+            finding = stock_folders.look(path, family)
+        else:
+            finding = _vae(path) if is_vae(path) else _checkpoint(path)
+        return finding if finding.fault else replace(finding, stored=header.read(max(used(path), key=lambda file: file.stat().st_size)).stored)
     except Unreadable as error:
         return faulty(str(error), kind=VAE if is_vae(path) else "checkpoint")
     except OSError as error:

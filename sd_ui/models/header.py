@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8,
     "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
+WORDS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 OTHERS = (  # by their first bytes, since a name says nothing
     (b"PK\x03\x04", "a pickle in a ZIP archive, as PyTorch saves them: loading it could run any program. Only safetensors are read; convert it"),
-    (b"GGUF", "a GGUF file, which is not supported"),
     (b"<", "a web page instead of a model: the download went wrong"),
     (b"version https://git-lfs", "a Git LFS pointer instead of the file itself: the download went wrong"),
 )
@@ -41,6 +42,15 @@ class Header:
         """How many there are in all tensors."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
+    @property
+    def stored(self) -> str:
+        """How most of its numbers are stored, in a word: "fp16", "fp8", "Q4_K"."""
+        counts: Counter[str] = Counter()
+        for tensor in self.tensors.values():
+            counts[tensor.dtype] += math.prod(tensor.shape)
+        (most, _), *_ = counts.most_common(1) or [("", 0)]
+        return WORDS.get(most, most)
+
     def shape(self, name: str) -> tuple[int, ...]:
         """() where there is no such tensor."""
         return self.tensors[name].shape if name in self.tensors else ()
@@ -53,8 +63,13 @@ def read(path: Path) -> Header:
 
 
 def parsed(file: BinaryIO, size: int) -> Header:
-    """file: at its beginning; the header is all that is read of it. size: bytes that the whole has. Raises Unreadable."""
+    """file: at its beginning; the header is all that is read of it, GGUF's too. size: bytes that the whole has. Raises Unreadable."""
+    from sd_ui.models import gguf  # it tells its contents as a Header
+
     start = file.read(64)
+    if start.startswith(gguf.MAGIC):
+        file.seek(0)
+        return gguf.read(file, size).header
     if start[8:9] != b"{":
         raise Unreadable(_other(start, size))
     (length,) = struct.unpack("<Q", start[:8])

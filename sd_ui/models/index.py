@@ -230,6 +230,7 @@ class ModelIndex:
             lora=finding.lora and replace(finding.lora, preview=beside.preview),
             inversion=finding.inversion,
             prediction=finding.prediction,
+            stored=finding.stored,
             lacks=finding.lacks,
             stock=finding.stock,
             beside=beside,

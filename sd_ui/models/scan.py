@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sd_ui.models import folders, layouts
 
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 DEEPEST = 8
 OUTSIDE = "is a link that leads out of the models folders; give its folder as a models folder of its own, or copy the file"
 BROKEN = "is a link that leads nowhere"

@@ -106,6 +106,7 @@ class ModelCard:
     kind: "checkpoint", "vae", "lora" or "embedding". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     samples: a strip of square pictures, one for each of the examples, side by side.
     prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
+    stored: how most of its numbers are stored on the disk: "fp16", "fp8", "Q4_K".
     lacks: parts that its file comes without: "vae", or text encoders. lack: what can be done about a VAE, in words. texts: the files that give
     the text encoders, by part.
     stock: of a model that runs by a pipeline of diffusers; None where a loop of ours runs it.
@@ -125,6 +126,7 @@ class ModelCard:
     defaults: Defaults = field(default_factory=Defaults)
     fault: str = ""
     prediction: str = ""
+    stored: str = ""
     lora: LoraFacts | None = None
     lacks: tuple[str, ...] = ()
     lack: str = ""

@@ -34,7 +34,8 @@ def shelf(found: Sequence[ModelCard], every: Mapping[str, ModelCard], hashes: Ma
 
 
 def card_view(card: ModelCard, sha256: str) -> View:
-    facts = [KINDS.get(card.kind, card.kind) if card.lora is None else card.lora.method, FAMILIES.get(card.family, card.family), size(card.size)]
+    kind = card.lora.method if card.lora else KINDS.get(card.kind, card.kind)
+    facts = [kind, FAMILIES.get(card.family, card.family), card.stored if card.kind == "checkpoint" else "", size(card.size)]
     return {
         "name": card.name,
         "title": card.title or card.name,
@@ -77,6 +78,7 @@ def told(card: ModelCard, sha256: str) -> list[tuple[str, str]]:
         ("Vectors", str(card.inversion.vectors) if card.inversion else ""),
         ("Without", f"a VAE; {card.defaults.vae or 'none that goes with it is here'}" if card.lacks else ""),
         ("Best weight", f"{card.beside.weight:g}" if card.beside.weight else ""),
+        ("Stored as", card.stored),
         ("Size", size(card.size)),
         ("SHA-256", sha256),
     ]
