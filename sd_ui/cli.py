@@ -13,11 +13,14 @@ from sd_ui.settings import Settings, SettingsError
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, Field
-from sd_ui.spec.limits import allowed
 from sd_ui.spec.request import MODES
+from sd_ui.spec.values import allowed
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
-ENGINE_SETTINGS = ("models_dir", "wildcards_dir", "styles_file", "outputs_dir", "device", "dtype", "model_memory_mb", "log_level")
+ENGINE_SETTINGS = (
+    "models_dir", "wildcards_dir", "styles_file", "outputs_dir", "device", "dtype", "model_memory_mb", "highvram", "medvram", "lowvram",
+    "vram_budget", "fp8", "log_level",
+)  # fmt: skip
 DRAW_SETTINGS = (*ENGINE_SETTINGS, "max_steps", "max_pixels", "max_batch", "max_upload_mb", "format")
 
 

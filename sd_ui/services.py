@@ -196,6 +196,9 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs, machine: M
     def opened(tell: Callable[[str], None]) -> Driver:
         tell("Loading PyTorch.")
         engine = open_engine(settings, models, blobs)
+        from sd_ui.engine import memory  # now that it is there
+
+        memory.settle()
         if not models.card(EMBEDDED).fault:  # so that the first picture does not wait for it
             tell("Loading the embedded model.")
             with engine.manager.lease(ModelChoice()):
@@ -210,10 +213,14 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs, machine: M
 
 def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
     """Imports torch: seconds. Raises BadRequest for a device or dtype that this machine does not have."""
+    from sd_ui.engine import memory
     from sd_ui.engine.device import choose
     from sd_ui.engine.generate import Engine as RealEngine
     from sd_ui.engine.pipeline_manager import PipelineManager
+    from sd_ui.engine.policy import Wishes
 
-    budget = settings.model_memory_mb * 1_000_000 or None
-    manager = PipelineManager(models.cards, choose(settings.device, settings.dtype), budget, models.hashes)
+    budget, place = settings.model_memory_mb * 1_000_000 or None, choose(settings.device, settings.dtype)
+    wishes = Wishes(settings.memory_mode, int(settings.vram_budget * 2**30), settings.fp8)
+    memory.limit(place.device, wishes.budget)
+    manager = PipelineManager(models.cards, place, budget, models.hashes, wishes=wishes)
     return RealEngine(manager, blobs)

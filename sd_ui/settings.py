@@ -20,6 +20,7 @@ PREFIX = "SDUI_"
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+MEMORY_MODES = {"highvram": "high", "medvram": "medium", "lowvram": "low"}
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -46,6 +47,15 @@ def whole(low: int, high: int) -> Kind:
         return int(raw)
 
     return Kind(read, f"a whole number from {low} to {high}")
+
+
+def amount(low: float, high: float) -> Kind:
+    def read(raw: Any) -> float:
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str) or not low <= float(raw) <= high:
+            raise ValueError
+        return float(raw)
+
+    return Kind(read, f"a number from {low:g} to {high:g}")
 
 
 def one_of(*names: str) -> Kind:
@@ -143,6 +153,11 @@ class Settings:
     allow_downloads: bool = setting(
         False, SWITCH, "Let everybody who may open the page get models from Hugging Face, not only you at this machine."
     )
+    highvram: bool = setting(False, SWITCH, "Keep a model whole in graphics memory, as long as that goes well.")
+    medvram: bool = setting(False, SWITCH, "Keep one part of a model in graphics memory at a time: text encoders, denoiser, VAE.")
+    lowvram: bool = setting(False, SWITCH, "Keep only blocks of the denoiser in graphics memory, and decode in tiles: slow, and fits almost anywhere.")
+    vram_budget: float = setting(0.0, amount(0, 1024), "Graphics memory that may be used, in GiB; 0: all that is free.")
+    fp8: bool = setting(False, SWITCH, "Keep the denoiser's weights in 8 bits: half the memory, and slightly other pictures.")
     no_hashing: bool = setting(False, SWITCH, "Hash only models that are loaded, not all of them in the background.")
     format: str = setting("png", one_of(*FORMATS), "Format of saved pictures.")
     preview: str = setting("predicted", one_of(*PREVIEWS), "What the live preview shows.")
@@ -166,6 +181,11 @@ class Settings:
     def delivery(self) -> Delivery:
         """How results reach those who do not say."""
         return Delivery(self.format, preview=self.preview, preview_every=self.preview_every)
+
+    @property
+    def memory_mode(self) -> str:
+        """As the engine calls it: "auto", "high", "medium" or "low"."""
+        return next((kind for name, kind in MEMORY_MODES.items() if getattr(self, name)), "auto")
 
     @property
     def logins(self) -> dict[str, str]:
@@ -320,6 +340,9 @@ def _fault(name: str, raw: Any, where: str) -> str:
 def _consistent(settings: Settings) -> Settings:
     if settings.auth and settings.no_auth:
         raise SettingsError("no_auth: true is not allowed together with auth; give one of the two")
+    modes = [name for name in MEMORY_MODES if getattr(settings, name)]
+    if len(modes) > 1:
+        raise SettingsError(f"{modes[0]}: true is not allowed together with {' and '.join(modes[1:])}; give one of them")
     if settings.share and settings.space:
         raise SettingsError("share: true is not allowed on a Space, which has a public address already; leave it out")
     if settings.max_request_mb < settings.max_upload_mb:

@@ -32,6 +32,14 @@ def test_the_command_line_wins_over_environment_over_file_over_defaults(elsewher
     assert (settings.port, settings.host, settings.device, settings.dtype) == (3, "::1", "cpu", "auto")
 
 
+def test_memory_can_be_saved_by_the_flags_that_people_know(elsewhere):
+    settings = read(["--medvram", "--vram-budget", "5.5"], {})
+    assert (settings.memory_mode, settings.vram_budget, settings.fp8) == ("medium", 5.5, False)
+    (elsewhere / "sdui.toml").write_text("lowvram = true\nvram_budget = 4\n")
+    assert (read([], {}).memory_mode, read([], {}).vram_budget) == ("low", 4.0)
+    assert read(["--settings", str(elsewhere / "sdui.toml"), "--fp8"], {}).fp8
+
+
 def test_a_named_settings_file_is_read_instead(elsewhere):
     (elsewhere / "sdui.toml").write_text("port = 1\n")
     (elsewhere / "mine.toml").write_text('models_dir = ["a", "b"]\nshare = true\nauth = ["me:secret"]\n')
@@ -57,6 +65,9 @@ def test_repeated_flags_and_separated_variables_are_lists():
         (["--host", "http://x"], "host: 'http://x'"),
         (["--root-path", "sd"], "root_path: 'sd'"),
         (["--settings", "none.toml"], "settings: none.toml cannot be read"),
+        (["--lowvram", "--highvram"], "highvram: true is not allowed together with lowvram; give one of them"),
+        (["--vram-budget", "lots"], "vram_budget: 'lots' is not allowed (from --vram-budget); allowed: a number from 0 to 1024"),
+        (["--vram-budget", "nan"], "vram_budget: 'nan'"),
         (["--auth", "a:b", "--no-auth"], "no_auth: true is not allowed together with auth"),
         (["--max-upload-mb", "200"], "max_request_mb: 100 is not allowed; allowed: max_upload_mb (200) or more"),
     ],

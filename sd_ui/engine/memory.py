@@ -46,6 +46,12 @@ def budget(device: torch.device) -> int:
     return int(min(psutil.virtual_memory().total, _container_limit()) * SHARE["cpu"])
 
 
+def limit(device: torch.device, most: int) -> None:
+    """From now on torch takes no more of a card than so many bytes, and is out of memory beyond; 0: as much as there is."""
+    if device.type == "cuda" and most:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most / torch.cuda.mem_get_info(device)[1]), device)
+
+
 def tidy(device: torch.device) -> None:
     """Hands memory that no object uses any more back to the system."""
     gc.collect()
@@ -56,6 +62,12 @@ def tidy(device: torch.device) -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library than glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def settle() -> None:
+    """Once, when everything is imported: that lives as long as the process, and to look through it at each swap would take a third of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from sd_ui.prompt import networks
 from sd_ui.prompt.networks import LoraTag
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest, is_out_of_memory
-from sd_ui.spec.limits import unknown
 from sd_ui.spec.made import WornLora
 from sd_ui.spec.request import ModelChoice
+from sd_ui.spec.values import unknown
 
 Made = TypeVar("Made")
 USUAL = Work(512, 512)
@@ -56,6 +56,7 @@ class PipelineManager:
 
     def __post_init__(self) -> None:
         self._thrift = Thrift(memory.is_apart(self.place.device), self.wishes)
+        self._most = self.wishes.budget if self._thrift.apart and self.wishes.budget else sys.maxsize  # bytes of the device
 
     @contextmanager
     def lease(self, model: ModelChoice, loras: Iterable[LoraTag] = (), work: Work = USUAL) -> Iterator[Loaded]:
@@ -83,7 +84,7 @@ class PipelineManager:
             return
         card = self.cards().get(model.checkpoint) if model else None
         usable = card is not None and card.kind == "checkpoint" and not card.fault
-        self.ahead.ready(card if usable and self._sibling(card) is None else None, self.place)
+        self.ahead.ready(card if card and usable and self._sibling(card) is None else None, self.place)
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -148,14 +149,14 @@ class PipelineManager:
         """Bytes of the device that this model and its work may fill, if all that nobody uses makes room."""
         others = residents.size((one for one in self._borrowed if one is not kept), self.place.device)
         free = memory.free(self.place.device) + self._filled()
-        return min(free, self.wishes.budget or free) - others
+        return min(free, self._most) - others
 
     def _make_room(self, peak: int, kept: Resident) -> None:
         """Where the device has a memory of its own; elsewhere the budget of models has seen to it."""
         if not self._thrift.apart:
             return
         own, filled = residents.size([kept], self.place.device), self._filled()
-        room = min(memory.free(self.place.device), (self.wishes.budget or sys.maxsize) - filled)
+        room = min(memory.free(self.place.device), self._most - filled)
         if (missing := peak - own - room) > 0:
             self._keep_within(filled - missing, spared=kept)
 
@@ -207,7 +208,7 @@ class PipelineManager:
     def _waits(self, needed: int) -> bool:
         """Whether a model that takes so many bytes is read into main memory first: it will not lie on the device as a whole."""
         free = memory.free(self.place.device) + self._filled()
-        return self._thrift.apart and (self._thrift.rungs[0].weights != RESIDENT or needed > min(free, self.wishes.budget or free))
+        return self._thrift.apart and (self._thrift.rungs[0].weights != RESIDENT or needed > min(free, self._most))
 
     def _placed(self, loaded: Loaded | StockModel) -> Loaded | StockModel:
         """What was read into main memory, but computes on the device."""
@@ -279,7 +280,7 @@ class PipelineManager:
 
     # ------------------------------------------------------------ making room
     def _budget(self) -> int:
-        return memory.budget(self.place.device) if self.budget is None else self.budget
+        return min(memory.budget(self.place.device) if self.budget is None else self.budget, self._most)
 
     def _filled(self) -> int:
         return residents.size(self._kept.values(), self.place.device)

@@ -44,14 +44,16 @@ class Thrift:
         return [needed for pixels, needed in self._learned.get(model, ()) if work.pixels >= pixels]
 
     def _why(self, rungs: tuple[Policy, ...], chosen: Policy, footprint: Footprint, room: int) -> str:
+        if not self.apart and (flags := self._flags()):
+            return f"this device has no memory of its own that {flags} could save"
         if chosen == rungs[0] and self.wishes.mode != AUTO:
-            return (
-                f"{FLAGS[self.wishes.mode]} says so"
-                if self.apart
-                else f"this device has no memory of its own that {FLAGS[self.wishes.mode]} could save"
-            )
+            return f"{FLAGS[self.wishes.mode]} says so"
         needed = footprint.peak(rungs[0])
         return f"about {needed / GIB:.1f} GiB are needed for everything at once, and {room / GIB:.1f} are free"
+
+    def _flags(self) -> str:
+        """Those that are about a memory of its own."""
+        return " and ".join([*([FLAGS[self.wishes.mode]] if self.wishes.mode in FLAGS else []), *(["--vram-budget"] if self.wishes.budget else [])])
 
     def _said(self, chosen: Policy, why: str) -> str:
         return f"{chosen.said(self.apart)}, because {why}"
