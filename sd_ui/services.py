@@ -171,6 +171,9 @@ class EngineDriver:
     def drop(self, job: str) -> None:
         self._courses.drop(job)
 
+    def ready(self, request: GenerationRequest | None) -> None:
+        self._engine.manager.ready(request.model if request else None)
+
     def facts(self) -> dict[str, str]:
         facts: dict[str, str] = self._engine.manager.facts()
         return facts
@@ -214,13 +217,17 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs, machine: M
 def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
     """Imports torch: seconds. Raises BadRequest for a device or dtype that this machine does not have."""
     from sd_ui.engine import memory
+    from sd_ui.engine.ahead import Ahead
     from sd_ui.engine.device import choose
     from sd_ui.engine.generate import Engine as RealEngine
     from sd_ui.engine.pipeline_manager import PipelineManager
     from sd_ui.engine.policy import Wishes
+    from sd_ui.engine.remembered import latents
+    from sd_ui.engine.sidecars import Sidecars
 
     budget, place = settings.model_memory_mb * 1_000_000 or None, choose(settings.device, settings.dtype)
     wishes = Wishes(settings.memory_mode, int(settings.vram_budget * 2**30), settings.fp8)
     memory.limit(place.device, wishes.budget)
-    manager = PipelineManager(models.cards, place, budget, models.hashes, wishes=wishes)
-    return RealEngine(manager, blobs)
+    ahead = Ahead(Sidecars(settings.outputs_dir / ".models" / "weights", int(settings.weights_cache * 2**30)), models.hashes)
+    manager = PipelineManager(models.cards, place, budget, models.hashes, ahead, wishes=wishes)
+    return RealEngine(manager, blobs, latents(settings.latents_cache_mb * 1_000_000))

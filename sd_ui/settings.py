@@ -158,6 +158,10 @@ class Settings:
     lowvram: bool = setting(False, SWITCH, "Keep only blocks of the denoiser in graphics memory, and decode in tiles: slow, and fits almost anywhere.")
     vram_budget: float = setting(0.0, amount(0, 1024), "Graphics memory that may be used, in GiB; 0: all that is free.")
     fp8: bool = setting(False, SWITCH, "Keep the denoiser's weights in 8 bits: half the memory, and slightly other pictures.")
+    weights_cache: float = setting(20.0, amount(0, 100_000), "Disk space for copies of models that load several times faster, in GiB; 0: none.")
+    latents_cache_mb: int = setting(
+        64, whole(0, 100_000), "Memory for what denoising came to, so that a repeated picture is only decoded, in megabytes; 0: none."
+    )
     no_hashing: bool = setting(False, SWITCH, "Hash only models that are loaded, not all of them in the background.")
     format: str = setting("png", one_of(*FORMATS), "Format of saved pictures.")
     preview: str = setting("predicted", one_of(*PREVIEWS), "What the live preview shows.")

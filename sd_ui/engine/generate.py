@@ -6,8 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from torch import Tensor
+
 import sd_ui
-from sd_ui.engine import depth, guidance, inversions, refiner, start
+from sd_ui.engine import depth, guidance, inversions, refiner, remembered, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.footprint import Work
@@ -17,6 +19,7 @@ from sd_ui.engine.pipeline_manager import PipelineManager
 from sd_ui.engine.policy import ENCODING, READING, SAMPLING
 from sd_ui.engine.refiner import Second
 from sd_ui.engine.relief import Relief
+from sd_ui.engine.remembered import Remembered
 from sd_ui.engine.run import Clock, Run, drawn
 from sd_ui.engine.stock_run import StockRun
 from sd_ui.engine.text import TextEncoder
@@ -34,10 +37,11 @@ FITTED = "Denoising strength 0: no step was run, the picture is the input, fitte
 
 @dataclass
 class Engine:
-    """Used by one thread."""
+    """Used by one thread. latents: what denoising came to, so that the same picture is only decoded again."""
 
     manager: PipelineManager
     blobs: Blobs
+    latents: Remembered[Tensor] = field(default_factory=remembered.no_latents)
     _texts: TextEncoder = field(default_factory=TextEncoder)
 
     def course(self, request: GenerationRequest, delivery: Delivery = Delivery(), done: frozenset[int] = frozenset()) -> Course:
@@ -79,7 +83,7 @@ class Engine:
             if scene.depth is not None:
                 yield Mapped(depth.shown(scene.depth, request.width, request.height))
             for index in indexes:
-                yield from Run(said, delivery, loaded, inputs, text, scene, second, relief.again()).picture(index, clock)
+                yield from Run(said, delivery, loaded, inputs, text, scene, second, relief.again(), known=self.latents).picture(index, clock)
             watch.policy = self.manager.policy(loaded).name  # at the end: memory may have run out on the way
 
     def _relief(self, request: GenerationRequest, *loaded: Loaded | None) -> Relief:

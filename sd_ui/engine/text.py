@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
 
-from sd_ui.engine import t5
+from sd_ui.engine import remembered, t5
 from sd_ui.engine.emphasis import weighed
 from sd_ui.engine.family import Embedding, TextPart
 from sd_ui.engine.guidance import needs_uncond
 from sd_ui.engine.inversions import Inversions, put_in, words_in
 from sd_ui.engine.loaded import Loaded
+from sd_ui.engine.remembered import Remembered
 from sd_ui.engine.timeline import Said, Timeline, joined
 from sd_ui.prompt import language
 from sd_ui.prompt.chunks import Chunk, Coined, framed
@@ -22,7 +22,6 @@ from sd_ui.prompt.coined import Vocabulary
 from sd_ui.prompt.language import Timed
 from sd_ui.spec.request import EMPHASES
 
-REMEMBERED = 64  # embeddings; each lies there once, however often a schedule comes back to it
 COMMA = ",</w>"  # as CLIP's vocabulary writes it
 
 Texts = tuple[str, ...]  # those of a schedule, one for each of its spans
@@ -30,9 +29,9 @@ Texts = tuple[str, ...]  # those of a schedule, one for each of its spans
 
 @dataclass
 class TextEncoder:
-    """Remembers the embeddings of recent texts for as long as their model lives. Used by the engine's thread alone."""
+    """Remembers the embeddings of recent texts, also of models that leave and come back. Used by the engine's thread alone."""
 
-    _known: "WeakKeyDictionary[Any, dict[tuple[Any, ...], dict[str, Embedding]]]" = field(default_factory=WeakKeyDictionary)
+    _known: Remembered[dict[str, Embedding]] = field(default_factory=remembered.texts)
 
     def encode(
         self,
@@ -66,14 +65,8 @@ class TextEncoder:
         return Said(timed.weight, timed.texts, tuple(found[text] for text in texts))
 
     def _remembered(self, reading: "Reading", texts: Texts) -> dict[str, Embedding]:
-        known = self._known.setdefault(reading.loaded.text_encoder, {})
-        encoders = tuple(ref(part.encoder) for part in reading.loaded.texts)  # a LoRA may change the second one alone
-        key = (texts, reading.clip_skip, reading.emphasis, encoders, reading.inversions.key(reading.coined(texts)))
-        if key not in known:
-            while known and sum(map(len, known.values())) >= REMEMBERED:
-                del known[next(iter(known))]
-            known[key] = reading.embeddings(texts)
-        return known[key]
+        key = (remembered.reader(reading.loaded), texts, reading.clip_skip, reading.emphasis, reading.inversions.key(reading.coined(texts)))
+        return self._known.find(key) or self._known.keep(key, reading.embeddings(texts))
 
 
 @dataclass(frozen=True)

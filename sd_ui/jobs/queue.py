@@ -49,6 +49,7 @@ class Queue:
         self._changed = Condition(db.lock)
         self._woken = False
         self._listeners: list[Callable[[str, str], None]] = []
+        self.changes = 0  # how often it may have changed which job comes next
         self.interrupted = self._recover()
 
     def submit(self, request: GenerationRequest, owner: str, delivery: Delivery = Delivery(), key: str = "") -> Job:
@@ -60,6 +61,7 @@ class Queue:
                 return earlier
             self.check_room(owner)
             job = self._insert(request, owner, delivery, key)
+            self.changes += 1
             self._changed.notify_all()
             return job
 
@@ -82,8 +84,14 @@ class Queue:
             self._woken = False
             while (waiting := self._next()) is not None:
                 if job := self._begin(waiting):
+                    self.changes += 1
                     return job
             return None
+
+    def next(self) -> Job | None:
+        """The job that would be claimed next."""
+        waiting = self._next()
+        return readable(waiting) if waiting else None
 
     def wake(self) -> None:
         """Ends a claim that waits."""
@@ -102,6 +110,7 @@ class Queue:
         with self._changed:
             with self._db.write() as db:
                 db.execute("UPDATE job SET state = 'waiting', attempts = attempts - 1 WHERE id = ? AND state = 'running'", (job_id,))
+            self.changes += 1
             self._changed.notify_all()
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
@@ -142,6 +151,7 @@ class Queue:
                 ids.remove(job_id)
                 ids.insert(to, job_id)
                 db.executemany("UPDATE job SET place = ? WHERE id = ?", [(row["place"], id) for row, id in zip(rows, ids, strict=True)])
+        self.changes += 1
         return self.position(job_id)
 
     def cancel(self, job_id: str, owner: str | None = None) -> str | None:
@@ -151,6 +161,7 @@ class Queue:
             if row is None or row["state"] not in (WAITING, RUNNING):
                 return None if row is None else str(row["state"])
             db.execute("UPDATE job SET state = 'cancelled', ended = ? WHERE id = ?", (now(), job_id))
+        self.changes += 1
         for listener in self._listeners:
             listener(job_id, row["state"])
         return CANCELLED

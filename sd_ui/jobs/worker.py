@@ -33,6 +33,9 @@ class Driver(Protocol):
         """What each job says next. None: its course has ended; an exception: it failed."""
 
     def drop(self, job: str) -> None: ...
+    def ready(self, request: GenerationRequest | None) -> None:
+        """What will be asked next, so that its model may be made ready meanwhile; None: nothing waits."""
+
     def facts(self) -> dict[str, str]: ...
 
 
@@ -80,6 +83,7 @@ class Worker:
         self._queue, self._bus, self._keep, self._open_driver, self._room, self._measure = queue, bus, keep, open_driver, room, measure
         self._running: dict[str, Course] = {}
         self._unwritten: list[Ending] = []
+        self._seen = -1  # of the queue's changes
         self._unwanted: SimpleQueue[str] = SimpleQueue()
         self._closing = Flag()
         self._state = EngineState(STARTING, "The engine is starting.")
@@ -134,6 +138,7 @@ class Worker:
         self._drop_unwanted(driver)
         self._take_on(driver)
         if self._running:
+            self._look_ahead(driver)
             self._turn(driver)
 
     def _opened(self) -> Driver | None:
@@ -170,6 +175,13 @@ class Worker:
                 driver.add(job.id, job.request, job.delivery, job.done)
             except Exception as error:
                 self._fail(job.id, error)
+
+    def _look_ahead(self, driver: Driver) -> None:
+        """Tells the driver what comes next, whenever that may have changed."""
+        if self._seen != self._queue.changes:
+            self._seen = self._queue.changes
+            job = self._queue.next()
+            driver.ready(job.request if job else None)
 
     def _patience(self) -> float | None:
         """How long to wait for a job: as long as it takes, where there is nothing else to do."""

@@ -15,6 +15,7 @@ from sd_ui.engine.family import TextPart
 from sd_ui.engine.guidance import guided
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.noise import Drawn, latent_noise, randomness
+from sd_ui.engine.remembered import Remembered
 from sd_ui.engine.samplers import table
 from sd_ui.engine.start import Scene
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
@@ -169,12 +170,11 @@ def test_an_embedding_is_computed_once():
 
 
 def test_of_many_texts_the_latest_are_remembered():
-    model, encoder, asked = loaded(), text.TextEncoder(), [f"cat {i}" for i in range(text.REMEMBERED + 3)]
+    model, encoder = loaded(), text.TextEncoder(Remembered(3, len))
     with torch.inference_mode():
-        for prompt in asked:
-            encoder.encode(model, prompt, "", 1, 1.0)
-    (known,) = encoder._known.values()
-    assert [texts for texts, *_ in known] == [(prompt,) for prompt in asked[3:]]
+        for i in range(5):
+            encoder.encode(model, f"cat {i}", "", 1, 1.0)
+    assert [texts for _, texts, *_ in encoder._known._known] == [(f"cat {i}",) for i in range(2, 5)]
 
 
 # ---------------------------------------------------------------- samplers

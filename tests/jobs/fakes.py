@@ -61,6 +61,9 @@ class Courses:
     def drop(self, job: str) -> None:
         self.courses.pop(job, None)
 
+    def ready(self, request: GenerationRequest | None) -> None:
+        """Its models are paints."""
+
 
 class Painter(Courses):
     """A driver. before_step(request, step) may sleep, wait or raise."""

@@ -411,3 +411,36 @@ def test_a_request_means_the_same_pictures_in_any_company(tmp_path):
         for job in jobs:
             home.ended(job)
         assert sorted(picture.pixels for picture in home.gallery.pictures(ALICE)) == sorted(one_by_one)
+
+
+# ---------------------------------------------------------------- what comes next
+class Preparing(Painter):
+    """Notes what it hears of the next job."""
+
+    def __init__(self, before_step) -> None:
+        super().__init__(before_step)
+        self.heard = []
+
+    def ready(self, request):
+        self.heard.append(request and request.prompt)
+
+
+def test_the_driver_hears_what_comes_next_whenever_that_changes(tmp_path):
+    gate = Gate()
+    driver = Preparing(lambda request, step: gate(request, step) if request.prompt == "first" else None)
+    with house(tmp_path, driver) as home:
+        first = home.submit("first", steps=50)
+        assert gate.reached.wait(60)
+        second, third = home.submit("second"), home.submit("third")
+        home.queue.cancel(second.id)
+        gate.open.set()
+        home.ended(first), home.ended(third)
+    assert driver.heard[0] is None and driver.heard[-1] is None
+    assert driver.heard[1:-1] and set(driver.heard[1:-1]) <= {"second", "third"} and driver.heard[-2] == "third"
+
+
+def test_a_lone_job_asks_the_database_once_what_comes_next(tmp_path):
+    driver = Preparing(lambda request, step: None)
+    with house(tmp_path, driver) as home:
+        home.ended(home.submit("alone", steps=20))
+    assert driver.heard == [None]
