@@ -73,6 +73,10 @@ TAIL = """
 - **APG** (Sadat et al. 2024) limits the push of guidance and leaves out its part along the prediction, which saturates. It works on clean latents.
 - **CFG-Zero*** (Fan et al. 2025) starts from that multiple of the prediction without the prompt which fits best.
 - At CFG scale 1 none of them has anything to do.
+- **PAG**, perturbed-attention guidance (Ahn et al. 2024), goes with each of them, and with CFG scale 1: the model is asked a second time with its
+  self-attention switched off in some layers, and the picture goes away from what it says then, towards firmer structure. The scale is 0 (off) to
+  about 5, 3 is usual; the layers are those of the middle, or others; with an adaptive scale s it falls by s for each timestep below 1000. It works
+  for families with a U-Net, and is diffusers' PAG bit for bit (`tests/engine/test_perturbed.py`).
 
 ## From other programs
 Names are read whatever their case, also as `DPM++ 2M Karras`, `k_dpmpp_2m`, `k_lms_ka` or `sgm_uniform`.

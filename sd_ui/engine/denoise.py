@@ -12,11 +12,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one noisy latent: noise, v or flow, as it was trained. uncond is None where guidance is off."""
+    """What the model says of one noisy latent: noise, v or flow, as it was trained. uncond is None where guidance is off.
+
+    push: what other guidance than that by the negative prompt adds; it is in `guided` already.
+    """
 
     guided: Tensor
     cond: Tensor
     uncond: Tensor | None = None
+    push: Tensor | None = None
 
 
 Predict = Callable[[Tensor, Tensor], Prediction]  # (latents as the model wants them, timestep) -> what it says

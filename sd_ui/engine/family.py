@@ -50,19 +50,36 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Rows:
-    """One call of the model. tokens: (rows, 77 x chunks, width). pooled: (rows, width). wanted: of each row, False for the negative prompt's."""
+    """One call of the model. tokens: (rows, 77 x chunks, width). pooled: (rows, width). wanted: of each row, False for the negative prompt's.
+
+    perturbed: how many rows, at the end, are asked with perturbed attention.
+    """
 
     tokens: Tensor
     pooled: Tensor | None
     wanted: tuple[bool, ...]
+    perturbed: int = 0
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Perturbed-attention guidance. adaptive: how much the scale falls with each timestep. layers: a key of `perturbed.PARTS`."""
+
+    scale: float
+    adaptive: float = 0.0
+    layers: str = "mid"
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """The texts on the model's device. conds: at least one; several where AND joins them. uncond is None where guidance is off."""
+    """The texts on the model's device. conds: at least one; several where AND joins them. uncond is None where guidance is off.
+
+    perturbation: None where the prompt's texts are asked for once only.
+    """
 
     conds: tuple[Weighted, ...]
     uncond: Embedding | None
+    perturbation: Perturbation | None = None
 
     @property
     def cond(self) -> Embedding:
@@ -73,16 +90,18 @@ class Conditioning:
     def calls(self) -> tuple[Rows, ...]:
         """Unconditional first, in one call as in diffusers' pipelines; in two where the negative prompt has another length, as in A1111."""
         conds = stretched([cond.embedding for cond in self.conds])
+        perturbed = len(conds) if self.perturbation else 0
+        conds += conds[:perturbed]
         if self.uncond is None:
-            return (rows(conds, [True] * len(conds)),)
+            return (rows(conds, [True] * len(conds), perturbed),)
         if self.uncond.tokens.shape == conds[0].tokens.shape:
-            return (rows([self.uncond, *conds], [False] + [True] * len(conds)),)
-        return (rows([self.uncond], [False]), rows(conds, [True] * len(conds)))
+            return (rows([self.uncond, *conds], [False] + [True] * len(conds), perturbed),)
+        return (rows([self.uncond], [False]), rows(conds, [True] * len(conds), perturbed))
 
 
-def rows(said: list[Embedding], wanted: list[bool]) -> Rows:
+def rows(said: list[Embedding], wanted: list[bool], perturbed: int = 0) -> Rows:
     pooled = [each.pooled for each in said if each.pooled is not None]
-    return Rows(torch.cat([each.tokens for each in said]), torch.cat(pooled) if pooled else None, tuple(wanted))
+    return Rows(torch.cat([each.tokens for each in said]), torch.cat(pooled) if pooled else None, tuple(wanted), perturbed)
 
 
 def stretched(said: list[Embedding]) -> list[Embedding]:

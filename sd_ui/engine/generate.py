@@ -136,7 +136,8 @@ class Engine:
 
 
 def work_of(request: GenerationRequest) -> Work:
-    return Work(request.width, request.height, 2 if guidance.needs_uncond(guidance.scale(request.sampling)) else 1)
+    perturbed = 1 if request.sampling.guidance.pag else 0
+    return Work(request.width, request.height, (2 if guidance.needs_uncond(guidance.scale(request.sampling)) else 1) + perturbed)
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:

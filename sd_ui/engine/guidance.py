@@ -80,10 +80,17 @@ def guide(asked: Guidance, scale: float) -> Guide:
     def joined(prediction: Prediction, clean: Clean) -> Tensor:
         if prediction.uncond is None:
             return clean(prediction.guided)
-        said = zero_star(prediction.uncond, prediction.cond, scale) if asked.method == "CFG-Zero*" else prediction.guided
+        said = prediction.guided
+        if asked.method == "CFG-Zero*":
+            said = with_push(zero_star(prediction.uncond, prediction.cond, scale), prediction)
         return clean(rescaled(said, prediction.cond, asked.rescale) if asked.rescale else said)
 
     return joined
+
+
+def with_push(joined: Tensor, prediction: Prediction) -> Tensor:
+    """What else guides is added to what was joined in another way."""
+    return joined if prediction.push is None else joined + prediction.push
 
 
 def plain(prediction: Prediction, clean: Clean) -> Tensor:
@@ -102,4 +109,6 @@ class Adaptive:
         uncond, cond = clean(prediction.uncond), clean(prediction.cond)
         self.last = pushed(uncond, cond, self.last, self.asked.momentum)
         said = projected(cond, self.last, self.scale, self.asked.threshold, self.asked.parallel)
+        if prediction.push is not None:  # as far as it moves the clean latent
+            said = said + (clean(prediction.cond + prediction.push) - cond)
         return rescaled(said, cond, self.asked.rescale) if self.asked.rescale else said

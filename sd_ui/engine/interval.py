@@ -7,8 +7,8 @@ from sd_ui.spec.request import Guidance
 
 
 def bare(text: Timeline) -> Timeline:
-    """The same texts without the negative prompt."""
-    return replace(text, told=tuple(replace(told, uncond=None) for told in text.told))
+    """The same texts without the negative prompt, and not perturbed."""
+    return replace(text, told=tuple(replace(told, uncond=None, perturbation=None) for told in text.told))
 
 
 def whole(asked: Guidance) -> bool:

@@ -71,7 +71,8 @@ def rows(request: GenerationRequest) -> float:
     sampling = request.sampling
     parts = Counter(request.words_of(index).prompt for index in range(request.count))
     asked = sum(len(composition.split(language.bare(text))) * often for text, often in parts.items()) / request.count
-    return asked + guided(sampling) * guided_part(sampling.guidance)
+    more = guided(sampling) + (asked if sampling.guidance.pag else 0)
+    return asked + more * guided_part(sampling.guidance)
 
 
 def guided(sampling: Sampling) -> bool:

@@ -23,9 +23,9 @@ QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
 HASH = re.compile(r" \[[0-9a-f]*\]\Z")  # behind a refiner's name
 CARD = "NV"  # the noise source that draws what a graphics card would
 GUIDANCE = {"Skip Early CFG": "start", "Guidance stop": "stop", "CFG rescale": "rescale", "APG threshold": "threshold", "APG momentum": "momentum",
-            "APG parallel": "parallel"}  # fmt: skip
+            "APG parallel": "parallel", "PAG scale": "pag", "PAG adaptive": "pag_adaptive"}  # fmt: skip
 MASKING = ("inpaint_area", "mask_padding", "masked_content", "mask_mode", "mask_edge")
-FIELD = {"start": "guidance_start", "stop": "guidance_stop", "rescale": "cfg_rescale"}
+FIELD = {"start": "guidance_start", "stop": "guidance_stop", "rescale": "cfg_rescale", "pag": "pag_scale", "pag_adaptive": "pag_adaptive_scale"}
 JSON_KEYS = ("Hashes", "Civitai resources", "Civitai metadata")  # the values that other programs write as bare JSON
 
 
@@ -86,7 +86,7 @@ def masked(source: Inpaint) -> Iterator[tuple[str, str]]:
 
 
 def changed(guidance: Guidance, usual: Guidance) -> Iterator[tuple[str, str]]:
-    """What differs from plain CFG. Only "Skip Early CFG" is A1111's."""
+    """What differs from plain CFG. "Skip Early CFG" is A1111's, "PAG scale" and "PAG adaptive" are SD.Next's."""
     yield "Guidance", guidance.method if guidance.method != usual.method else ""
     for key, name in GUIDANCE.items():
         yield key, decimal(getattr(guidance, name)) if getattr(guidance, name) != getattr(usual, name) else ""
@@ -97,6 +97,7 @@ def quoted(value: str) -> str:
     plain = value == value.strip() and not value.startswith('"') and not any(mark in value for mark in ",:\n")
     return value if plain else json.dumps(value, ensure_ascii=False)
 
+    yield "PAG layers", guidance.pag_layers if guidance.pag_layers != usual.pag_layers else ""
 
 def decimal(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
@@ -313,3 +314,5 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Guidance": _one_of("guidance"),
     **{key: _number(FIELD.get(name, f"apg_{name}")) for key, name in GUIDANCE.items()},
 }
+    "PAG layers": _one_of("pag_layers"),
+    "PAG Scale": _number("pag_scale"),  # as an extension of A1111 writes it

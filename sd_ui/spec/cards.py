@@ -10,7 +10,8 @@ LATENTS = {  # by family
     "sd1": "Stable Diffusion 1.x and 2.x", "sd2": "Stable Diffusion 1.x and 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL", "sd3": "Stable Diffusion 3",
     "flux": "Flux.1",
 }  # fmt: skip
-WITH_EMBEDDINGS = ("sd1", "sd2", "sdxl", "sdxl-refiner")  # families in whose prompts the name of an embedding means its vectors
+U_NETS = ("sd1", "sd2", "sdxl", "sdxl-refiner")  # families that predict with one
+WITH_EMBEDDINGS = U_NETS  # families in whose prompts the name of an embedding means its vectors
 TITLES = {
     "sd1": "Stable Diffusion 1.x",
     "sd2": "Stable Diffusion 2.x",

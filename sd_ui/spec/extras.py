@@ -30,8 +30,8 @@ def noise(source: str, said: Mapping[str, Any], notes: list[str]) -> Noise:
     return Noise(source, other, said["variation_strength"], width // 8 * 8, height // 8 * 8, said["eta_seed_delta"])
 
 
-def guidance(method: str, said: Mapping[str, Any], notes: list[str]) -> Guidance:
-    """As above."""
+def guidance(method: str, layers: str, said: Mapping[str, Any], notes: list[str]) -> Guidance:
+    """layers: of perturbed attention. The rest as above."""
     start, stop = said["guidance_start"], said["guidance_stop"]
     if start >= stop:
         raise BadRequest("guidance_stop" if stop < 1 else "guidance_start", f"guidance cannot start at {start:g} and stop at {stop:g}")
@@ -39,7 +39,17 @@ def guidance(method: str, said: Mapping[str, Any], notes: list[str]) -> Guidance
     if method != "APG":
         notes += [unused(f"apg_{name}", "without APG") for name, value in apg.items() if value != getattr(Guidance, name)]
         apg = {}
-    return Guidance(method, said["cfg_rescale"], start, stop, **apg)
+    return Guidance(method, said["cfg_rescale"], start, stop, **apg, **perturbed(layers, said, notes))
+
+
+def perturbed(layers: str, said: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    """What is said of perturbed-attention guidance, by the names in Guidance."""
+    scale, adaptive = said["pag_scale"], said["pag_adaptive_scale"]
+    if scale:
+        return {"pag": scale, "pag_adaptive": adaptive, "pag_layers": layers}
+    off = {"pag_adaptive_scale": adaptive != Guidance.pag_adaptive, "pag_layers": layers != Guidance.pag_layers}
+    notes += [unused(name, "at PAG scale 0") for name, changed in off.items() if changed]
+    return {}
 
 
 def unused(name: str, why: str) -> str:
@@ -62,4 +72,7 @@ def written(request: GenerationRequest, index: int = 0) -> dict[str, Any]:
         "guidance_start": guidance.start,
         "guidance_stop": guidance.stop,
         **{f"apg_{name}": getattr(guidance, name) for name in APG},
+        "pag_scale": guidance.pag,
+        "pag_adaptive_scale": guidance.pag_adaptive,
+        "pag_layers": guidance.pag_layers,
     }

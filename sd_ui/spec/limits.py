@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sd_ui.spec import extras, families, fields, stock
-from sd_ui.spec.cards import LATENTS, Defaults, ModelCard
+from sd_ui.spec.cards import LATENTS, U_NETS, Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
 from sd_ui.spec.request import (
@@ -66,6 +66,9 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     said = {field.name: read(field, values.get(field.name), card.defaults, notes) for field in FIELDS.values() if field.kind not in (CHOICE, IMAGE)}
     if not second and said["refiner_switch_at"] != fields.default("refiner_switch_at"):
         notes.append(f"{FIELDS['refiner_switch_at'].label} means nothing without a refiner; it was not used.")
+    if said["pag_scale"] and card.family not in U_NETS:
+        notes.append(extras.unused("pag_scale", f"for {card.name}, which has no U-Net"))
+        said["pag_scale"] = 0.0
     width, height = size(said, limits, notes, families.step(card))
     sampling = choose_sampling(values, said, card.defaults, limits, notes)
     families.check_sampling(card, sampling)
@@ -172,7 +175,8 @@ def choose_sampling(values: Mapping[str, Any], said: Mapping[str, Any], defaults
     if said["steps"] > limits.steps:
         raise BadRequest("steps", f"{said['steps']} is more than this server allows (1 to {limits.steps})")
     method = choice("guidance", values.get("guidance"), fields.default("guidance"))
-    return Sampling(name, schedule, said["steps"], said["cfg_scale"], extras.guidance(method, said, notes), said["distilled_cfg_scale"])
+    layers = choice("pag_layers", values.get("pag_layers"), fields.default("pag_layers"))
+    return Sampling(name, schedule, said["steps"], said["cfg_scale"], extras.guidance(method, layers, said, notes), said["distilled_cfg_scale"])
 
 
 def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> Source | None:

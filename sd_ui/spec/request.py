@@ -6,6 +6,7 @@ EMBEDDED = "embedded"  # the name of the model in the box
 MODES = ("txt2img", "img2img", "inpaint", "depth2img")
 NOISES = ("CPU", "NV", "Size-stable")
 GUIDANCES = ("CFG", "APG", "CFG-Zero*")
+PAG_LAYERS = ("mid", "down", "up", "all")
 EMPHASES = ("Original", "No norm", "Ignore", "None")
 RESIZES = ("Just resize", "Crop and resize", "Resize and fill")
 MASK_MODES = ("Inpaint masked", "Inpaint not masked")
@@ -100,7 +101,8 @@ class Guidance:
     """How the predictions with and without the prompt are joined. start, stop: the part of the run that is guided at all, 0 to 1.
 
     rescale: how far the spread of the guided prediction is taken back to that of the prompt's. threshold, momentum, parallel: of APG alone;
-    threshold 0 is none.
+    threshold 0 is none. pag: scale of perturbed-attention guidance, which goes with any method; 0 is none. pag_adaptive: how much it falls with
+    each of 1000 timesteps. pag_layers: the part of the model whose self-attention is perturbed.
     """
 
     method: str = GUIDANCES[0]
@@ -112,6 +114,9 @@ class Guidance:
     parallel: float = 0.0
 
 
+    pag: float = 0.0
+    pag_adaptive: float = 0.0
+    pag_layers: str = "mid"
 @dataclass(frozen=True)
 class Sampling:
     """distilled_cfg: what models are told that were taught to imitate guidance (Flux.1 dev); the others are told nothing."""

@@ -38,7 +38,7 @@ PAGE = 24  # thumbnails at first, and further ones at a time
 
 SEED_EXTRA = (("variation_seed", "variation_strength"), ("seed_resize_width", "seed_resize_height"), ("noise_source", "eta_seed_delta"))
 ADVANCED = (("guidance", "cfg_rescale"), ("guidance_start", "guidance_stop"), ("apg_threshold", "apg_momentum"), ("apg_parallel", "emphasis"),
-            ("distilled_cfg_scale",))  # fmt: skip
+            ("pag_scale", "pag_layers"), ("pag_adaptive_scale", "distilled_cfg_scale"))  # fmt: skip
 
 Parts = dict[str, Any]
 

@@ -417,3 +417,13 @@ def test_seeds_and_guidance_are_written_as_a1111_writes_them() -> None:
 def test_whose_noise_it_was_is_read_and_a_cards_is_drawn_again(said: str, source: str, notes: int) -> None:
     reading = infotext.values(BASE.replace(", RNG: CPU", said))
     assert reading.values["noise_source"] == source and len(reading.notes) == notes
+def test_perturbed_attention_is_written_as_sdnext_writes_it_and_read_from_others_too() -> None:
+    sampling = Sampling("Euler a", "Automatic", 20, 7.0, Guidance(pag=3.0, pag_adaptive=0.01, pag_layers="up"))
+    text = infotext.write(Record(request(sampling=sampling), MADE), "m")
+    assert "PAG scale: 3, PAG adaptive: 0.01, PAG layers: up," in text
+    read = infotext.values(text).values
+    assert (read["pag_scale"], read["pag_adaptive_scale"], read["pag_layers"]) == (3.0, 0.01, "up")
+    read = infotext.values(f"{BASE}, PAG Scale: 2.5").values
+    assert (read["pag_scale"], read["pag_adaptive_scale"], read["pag_layers"]) == (2.5, 0.0, "mid")
+
+

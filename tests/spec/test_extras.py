@@ -1,5 +1,7 @@
 """Seeds, noise and guidance at the door: what belongs together, what means nothing, and the way back."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.codec import dump, load
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.limits import fitted
-from sd_ui.spec.request import EMBEDDED, GUIDANCES, NOISES, GenerationRequest, Guidance, Noise, Sampling
+from sd_ui.spec.request import EMBEDDED, GUIDANCES, NOISES, PAG_LAYERS, GenerationRequest, Guidance, Noise, Sampling
 
 CARDS = {EMBEDDED: ModelCard(EMBEDDED, "checkpoint", "sd1", None, "folder", 0, ("txt2img",))}
 
@@ -34,7 +36,8 @@ def test_a_variation_seed_is_drawn_where_none_is_given_and_kept():
 
 @pytest.mark.parametrize(("values", "word"), [
     ({"variation_seed": 5}, "Variation seed"), ({"apg_threshold": 3}, "APG threshold"),
-    ({"apg_parallel": 0.5, "guidance": "CFG-Zero*"}, "APG parallel"),
+    ({"apg_parallel": 0.5, "guidance": "CFG-Zero*"}, "APG parallel"), ({"pag_adaptive_scale": 0.1}, "PAG adaptive scale"),
+    ({"pag_layers": "up"}, "PAG layers"),
 ])  # fmt: skip
 def test_what_means_nothing_is_said_and_changes_no_request(values, word):
     told = accepted(seed=1, **values)
@@ -66,8 +69,9 @@ NOISE = st.builds(
     st.integers(1, 64).map(lambda n: n * 8), st.integers(0, 2**32 - 1),
 )  # fmt: skip
 GUIDED = st.builds(
-    Guidance, st.sampled_from(GUIDANCES), st.floats(0, 1), st.floats(0, 0.4), st.floats(0.5, 1), st.just(4.0), st.just(0.5), st.just(0.25)
-)
+    Guidance, st.sampled_from(GUIDANCES), st.floats(0, 1), st.floats(0, 0.4), st.floats(0.5, 1), st.just(4.0), st.just(0.5), st.just(0.25),
+    st.sampled_from([0.0, 3.0]), st.just(0.01), st.sampled_from(PAG_LAYERS),
+)  # fmt: skip
 
 
 @given(NOISE, GUIDED, st.integers(0, 3))
@@ -75,6 +79,13 @@ def test_what_is_written_is_read_as_that_picture_alone(noise, guidance, index):
     request = GenerationRequest(seed=1, count=4, sampling=Sampling(guidance=guidance), noise=noise)
     back = accepted(**extras.written(request, index)).request
     assert back.noise == request.noise_of(index)
-    assert back.sampling.guidance == (
-        guidance if guidance.method == "APG" else Guidance(guidance.method, guidance.rescale, guidance.start, guidance.stop)
-    )
+    without_apg = {"threshold": Guidance.threshold, "momentum": Guidance.momentum, "parallel": Guidance.parallel}
+    without_pag = {"pag_adaptive": Guidance.pag_adaptive, "pag_layers": Guidance.pag_layers}
+    kept = guidance if guidance.method == "APG" else replace(guidance, **without_apg)
+    assert back.sampling.guidance == (kept if guidance.pag else replace(kept, **without_pag))
+
+
+def test_a_family_without_a_u_net_is_not_perturbed_and_says_so():
+    cards = {EMBEDDED: replace(CARDS[EMBEDDED], family="sd3")}
+    told = fitted("txt2img", {"pag_scale": 3, "sampler": "Euler"}, cards)
+    assert told.request.sampling.guidance.pag == 0 and any("PAG scale means nothing for embedded" in note for note in told.notes)

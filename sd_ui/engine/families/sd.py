@@ -1,11 +1,13 @@
 """SD 1.x and 2.x: a U-Net over latents, the text by cross-attention."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sd_ui.engine import perturbed
 from sd_ui.engine.denoise import Predict, Prediction
 from sd_ui.engine.family import Conditioning, Embedding, Family, Rows, TextPart
 from sd_ui.engine.guidance import composed, guided
@@ -49,10 +51,28 @@ def predicted_by(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, ch
 
     beside: what the U-Net is told besides latents, time and text, a row for each of its rows.
     """
-    dtype = next(unet.parameters()).dtype
-    calls = [(call, beside(call)) for call in text.calls]
+    plain = asking(unet, replace(text, perturbation=None), channels, beside)
+    if (perturbation := text.perturbation) is None:
+        return lambda latents, timestep: answer(text, plain(latents, timestep), cfg_scale)
+    both, weights = asking(unet, text, channels, beside), [cond.weight for cond in text.conds]
 
-    def asked(latents: Tensor, timestep: Tensor, call: Rows, more: Mapping[str, Tensor] | None) -> Iterable[Tensor]:
+    def predict_perturbed(latents: Tensor, timestep: Tensor) -> Prediction:
+        scale = perturbed.strength(perturbation, timestep)
+        if not scale:
+            return answer(text, plain(latents, timestep), cfg_scale)
+        usual, conds, away = perturbed.split(text, both(latents, timestep))
+        return perturbed.pushed(answer(text, usual, cfg_scale), conds, away, weights, scale)
+
+    return predict_perturbed
+
+
+def asking(unet: torch.nn.Module, text: Conditioning, channels: Tensor | None, beside: Beside) -> Callable[[Tensor, Tensor], list[Tensor]]:
+    """Latents and a time -> what the U-Net says, a row for each text in the order of its calls."""
+    dtype = next(unet.parameters()).dtype
+    layers = text.perturbation.layers if text.perturbation else ""
+    calls = [(call, beside(call), perturbed.view(unet, layers, call.perturbed) if call.perturbed else unet) for call in text.calls]
+
+    def asked(latents: Tensor, timestep: Tensor, call: Rows, more: Mapping[str, Tensor] | None, unet: torch.nn.Module) -> Iterable[Tensor]:
         copies = len(call.tokens)
         x = torch.cat([latents] * copies)
         if channels is not None:
@@ -60,10 +80,7 @@ def predicted_by(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, ch
         out: Tensor = unet(x.to(dtype), timestep, encoder_hidden_states=call.tokens.to(dtype), added_cond_kwargs=more, return_dict=False)[0]
         return out.float().chunk(copies)
 
-    def predict_noise(latents: Tensor, timestep: Tensor) -> Prediction:
-        return answer(text, [out for call, more in calls for out in asked(latents, timestep, call, more)], cfg_scale)
-
-    return predict_noise
+    return lambda latents, timestep: [out for one in calls for out in asked(latents, timestep, *one)]
 
 
 def answer(text: Conditioning, said: Sequence[Tensor], cfg_scale: float) -> Prediction:
