@@ -13,11 +13,13 @@ from typing import Any
 
 from sd_ui import durable
 from sd_ui.models import presets
+from sd_ui.spec import families
 from sd_ui.spec import limits as door
 from sd_ui.spec.cards import Defaults, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, INTEGER, NUMBER, TEXT
 from sd_ui.spec.limits import Limits
+from sd_ui.spec.request import Sampling
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 
 LONGEST_NOTES = 10_000  # characters
@@ -107,20 +109,22 @@ def said(card: ModelCard, values: Mapping[str, Any], cards: Mapping[str, ModelCa
         raise BadRequest(door.printable(strangers[0]), door.unknown(strangers[0], vars(usual)))
     fields = [FIELDS[name] for name in vars(usual) if FIELDS[name].kind in (INTEGER, NUMBER, TEXT)]
     found = {field.name: door.read(field, values.get(field.name), usual, notes) for field in fields}
-    found["width"], found["height"] = door.size(found, limits, notes)
+    found["width"], found["height"] = door.size(found, limits, notes, families.step(card))
     if found["steps"] > limits.steps:
         raise BadRequest("steps", f"{found['steps']} is more than this server allows (1 to {limits.steps})")
-    found |= _sampling(values, usual) | {"vae": _vae(card, values.get("vae"), cards)}
+    found |= _sampling(card, values) | {"vae": _vae(card, values.get("vae"), cards)}
     return {name: value for name, value in found.items() if value != getattr(usual, name)}
 
 
-def _sampling(values: Mapping[str, Any], usual: Defaults) -> dict[str, str]:
+def _sampling(card: ModelCard, values: Mapping[str, Any]) -> dict[str, str]:
     """Another sampler than the usual one comes with its own usual schedule."""
+    usual = card.defaults
     sampler = door.choice("sampler", values.get("sampler"), usual.sampler)
     schedule = door.choice("schedule", values.get("schedule"), usual.schedule if sampler == usual.sampler else AUTOMATIC)
     fitting = (AUTOMATIC, *SAMPLERS[sampler].schedules)
     if schedule not in fitting:
         raise BadRequest("schedule", f"{schedule} does not go with {sampler}, which goes with {', '.join(fitting)}")
+    families.check_sampling(card, Sampling(sampler, schedule))
     return {"sampler": sampler, "schedule": schedule}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sd_ui.spec.cards import INVERSION, LORA, Defaults, ModelCard
+from sd_ui.spec.cards import TEXT as TEXT_ENCODER
 from sd_ui.spec.fields import CHOICE, FIELDS, TEXT
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
 from sd_ui.ui import form
@@ -13,8 +14,9 @@ from sd_ui.ui.views import View
 PAGE = 60  # cards at first, and further ones at a time
 MOST = 3000
 SHORT = 10  # characters of A1111's short hash
-KINDS = {"checkpoint": "Checkpoint", LORA: "LoRA", INVERSION: "Embedding", "vae": "VAE"}
+KINDS = {"checkpoint": "Checkpoint", LORA: "LoRA", INVERSION: "Embedding", "vae": "VAE", TEXT_ENCODER: "Text encoder"}
 FAMILIES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL refiner", "sd3": "SD 3", "flux": "Flux"}
+FAMILIES |= {"clip_l": "CLIP-L", "clip_g": "CLIP-G", "t5": "T5"}  # of text encoders
 USES = {"checkpoint": "Use this model", LORA: "Add to the prompt", INVERSION: "Add to the prompt", "vae": "Use this VAE"}
 
 

@@ -35,10 +35,14 @@ def test_a_preset_of_the_name_comes_before_that_of_the_family():
         ("Hyper-SDXL-1step-Unet", "sdxl", 8, 1.0, "Euler", 1024),
         ("dreamshaper_8LCM", "sd1", 6, 1.5, "LCM", 512),
         ("sd_turbo", "sd2", 2, 1.0, "Euler a", 512),
+        ("sd3_medium_incl_clips", "sd3", 28, 4.5, "Euler", 1024),
+        ("sd3.5_medium", "sd3", 40, 4.5, "Euler", 1024),
+        ("stable-diffusion-3.5-large", "sd3", 28, 3.5, "Euler", 1024),
+        ("sd3.5_large_turbo", "sd3", 4, 1.0, "Euler", 1024),
     ],
 )
 def test_models_of_few_steps_are_told_by_their_names(name, family, steps, cfg, sampler, size):
-    side = 1024 if family == "sdxl" else 512
+    side = 1024 if family in ("sdxl", "sd3") else 512
     found = presets.applied(presets.read(SHIPPED), replace(card(name, family), defaults=Defaults(side, side)))
     assert (found.defaults.steps, found.defaults.cfg_scale, found.defaults.sampler, found.defaults.width) == (steps, cfg, sampler, size)
     assert found.examples and found.about, "what the preset of its name leaves out, that of the family says"
