@@ -1,7 +1,7 @@
 """One job on its leased model: from its inputs to its pictures."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 import sd_ui
-from sd_ui.engine import guidance, interval, perturbed, pixels, start, text, trained_flow
+from sd_ui.engine import guidance, interval, perturbed, pixels, remembered, start, text, trained_flow
 from sd_ui.engine import noise as noises
 from sd_ui.engine.denoise import Ask, Prediction, Sampling, Step, Tape, fast_forward, numbered
 from sd_ui.engine.driver import Course, Question
@@ -21,6 +21,7 @@ from sd_ui.engine.policy import DECODING, SAMPLING
 from sd_ui.engine.preview import previewer
 from sd_ui.engine.refiner import Second
 from sd_ui.engine.relief import Relief
+from sd_ui.engine.remembered import Remembered
 from sd_ui.engine.samplers import table
 from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.start import Scene
@@ -70,6 +71,7 @@ class Run:
     scene: Scene
     second: Second | None = None
     relief: Relief = field(default_factory=Relief)
+    known: Remembered[Tensor] = field(default_factory=remembered.no_latents)
 
     @property
     def steps(self) -> int:
@@ -77,11 +79,30 @@ class Run:
 
     def picture(self, index: int, clock: Clock) -> Course:
         with clock.watch.spends("sampling"):
-            latents = yield from self.sampled(index, clock)
+            latents = yield from self.denoised(index, clock)
         with clock.watch.spends("decoding"):
             image = yield from self.relief.tried(DECODING, lambda: pixels.decoded(self.loaded, latents))
         clock.watch.counted["pictures"] += 1
         yield drawn(self.request, index, self.inputs.finished(self.request, image), self.made(), self.notes())
+
+    def denoised(self, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+        """What the same came to before, or else now."""
+        key = self.key(index)
+        if key is not None and (found := self.known.find(key)) is not None:
+            clock.done += (total := self.steps)
+            yield Stepped(total, total, None, index + 1, self.request.count, time.monotonic() - clock.began, 0.0)
+            return found.to(self.loaded.place.device)
+        latents = yield from self.sampled(index, clock)
+        if key is not None and key == self.key(index):  # else memory ran out on the way, and what saves it may change pixels
+            self.known.keep(key, remembered.stored(latents))
+        return latents
+
+    def key(self, index: int) -> Hashable:
+        """None where nothing is remembered."""
+        if not self.known.room:
+            return None
+        facts = [one.scheduler_config for one in (self.loaded, self.second and self.second.loaded) if one]
+        return remembered.drawing(self.request, index, self.made(), facts)
 
     def sampled(self, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """Out of memory it goes on from its last step: a fresh sampler comes there by the tape, without a call of the model."""

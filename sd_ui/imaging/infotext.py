@@ -90,6 +90,7 @@ def changed(guidance: Guidance, usual: Guidance) -> Iterator[tuple[str, str]]:
     yield "Guidance", guidance.method if guidance.method != usual.method else ""
     for key, name in GUIDANCE.items():
         yield key, decimal(getattr(guidance, name)) if getattr(guidance, name) != getattr(usual, name) else ""
+    yield "PAG layers", guidance.pag_layers if guidance.pag_layers != usual.pag_layers else ""
 
 
 def quoted(value: str) -> str:
@@ -97,7 +98,6 @@ def quoted(value: str) -> str:
     plain = value == value.strip() and not value.startswith('"') and not any(mark in value for mark in ",:\n")
     return value if plain else json.dumps(value, ensure_ascii=False)
 
-    yield "PAG layers", guidance.pag_layers if guidance.pag_layers != usual.pag_layers else ""
 
 def decimal(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
@@ -312,7 +312,7 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Seed resize from": _resized,
     "ENSD": _number("eta_seed_delta"),
     "Guidance": _one_of("guidance"),
-    **{key: _number(FIELD.get(name, f"apg_{name}")) for key, name in GUIDANCE.items()},
-}
     "PAG layers": _one_of("pag_layers"),
     "PAG Scale": _number("pag_scale"),  # as an extension of A1111 writes it
+    **{key: _number(FIELD.get(name, f"apg_{name}")) for key, name in GUIDANCE.items()},
+}
