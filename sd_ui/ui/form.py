@@ -6,12 +6,12 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.settings import Settings
-from sd_ui.spec import extras, fields
+from sd_ui.spec import extras, families, fields
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
 from sd_ui.spec.request import EMBEDDED, GenerationRequest
-from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
+from sd_ui.spec.samplers import AUTOMATIC, MODELS_OWN, SAMPLERS
 from sd_ui.ui.components.choice import FieldChoice
 from sd_ui.ui.components.slider import FieldSlider
 
@@ -65,6 +65,13 @@ MAKERS: dict[str, Callable[[Field, dict[str, Any]], gr.components.Component]] = 
     NUMBER: slider,
     SEED: seed,
 }
+
+
+def samplers(card: ModelCard) -> list[str]:
+    """Those that go with a model, as far as that can be told by its kind."""
+    if card.family in families.FLOWS:
+        return list(families.SAMPLERS)
+    return [name for name in SAMPLERS if (name == MODELS_OWN) == bool(card.stock)]
 
 
 def schedules(sampler: str) -> list[str]:
@@ -164,7 +171,7 @@ def names(cards: Mapping[str, ModelCard], kind: str) -> list[tuple[str, str]]:
 
 def refiners(cards: Mapping[str, ModelCard]) -> list[tuple[str, str]]:
     """Those that can go on from another model's latents; whether from the chosen one's, the door says."""
-    able = [card.name for card in cards.values() if "img2img" in card.modes and card.name != EMBEDDED]
+    able = [card.name for card in cards.values() if "img2img" in card.modes and card.name != EMBEDDED and not card.stock]
     return [(NONE, NONE), *((label, name) for label, name in names(cards, "checkpoint") if name in able)]
 
 

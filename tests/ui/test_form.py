@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd_ui.spec import fields
-from sd_ui.spec.cards import Defaults
+from sd_ui.spec.cards import Defaults, Stock
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, IMAGE, NONE
 from sd_ui.spec.limits import fitted
 from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, ModelChoice, Refiner, Sampling
-from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS
+from sd_ui.spec.samplers import AUTOMATIC, MODELS_OWN, SAMPLERS
 from sd_ui.ui import form
 from sd_ui.ui.components.pictures import as_paint, painted, uploaded
 from tests.ui.cards import EMBEDDED_CARD
@@ -113,3 +113,10 @@ def test_a_mask_that_would_fill_the_memory_is_refused_by_its_header():
 def test_only_uploads_are_read(path):
     with pytest.raises(BadRequest, match="no longer on the server"):
         uploaded(path, "init")
+
+
+def test_a_model_that_brings_its_own_sampler_is_offered_that_one_alone_and_the_others_never():
+    whole = replace(EMBEDDED_CARD, name="whole", modes=("txt2img", "img2img"), stock=Stock("Z-Image", 16))
+    assert form.samplers(whole) == [MODELS_OWN] and MODELS_OWN not in form.samplers(EMBEDDED_CARD)
+    assert len(form.samplers(EMBEDDED_CARD)) == len(SAMPLERS) - 1
+    assert "whole" not in dict(form.refiners({"whole": whole})).values()

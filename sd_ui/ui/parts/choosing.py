@@ -73,10 +73,12 @@ def best_of(layout: Layout, card: ModelCard, cards: Mapping[str, ModelCard], neg
     """A model's own settings for the form. What a person wrote is theirs, and so is a VAE, unless it came with another model."""
     values = form.best(card.defaults)
     values["negative_prompt"] = negative_prompt or values["negative_prompt"]
-    if not card.defaults.vae and vae not in {other.defaults.vae for other in cards.values()}:
+    if not card.stock and not card.defaults.vae and vae not in {other.defaults.vae for other in cards.values()}:
         values["vae"] = vae
+    sampler = gr.Dropdown(choices=form.samplers(card), value=values["sampler"])
     schedule = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values["schedule"])
-    return {layout.shared[name]: value for name, value in values.items()} | {layout.shared["schedule"]: schedule}
+    offered = {layout.shared["sampler"]: sampler, layout.shared["schedule"]: schedule}
+    return {layout.shared[name]: value for name, value in values.items()} | offered
 
 
 # ---------------------------------------------------------------- size and seed
