@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sd_ui.models import mistaken
+
 LONGEST = 16 * 2**20  # bytes of header; the largest models need less than one
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8,
     "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
 WORDS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
-OTHERS = (  # by their first bytes, since a name says nothing
-    (b"PK\x03\x04", "a pickle in a ZIP archive, as PyTorch saves them: loading it could run any program. Only safetensors are read; convert it"),
-    (b"<", "a web page instead of a model: the download went wrong"),
-    (b"version https://git-lfs", "a Git LFS pointer instead of the file itself: the download went wrong"),
-)
 
 
 class Unreadable(ValueError):
@@ -71,21 +68,14 @@ def parsed(file: BinaryIO, size: int) -> Header:
         file.seek(0)
         return gguf.read(file, size).header
     if start[8:9] != b"{":
-        raise Unreadable(_other(start, size))
+        raise Unreadable(mistaken.said(start + file.read(mistaken.LOOK), size))
     (length,) = struct.unpack("<Q", start[:8])
     if length > min(LONGEST, size - 8):
-        raise Unreadable(f"damaged: its header claims {length} bytes, the file has {size}")
+        raise Unreadable(
+            mistaken.message(start + file.read(mistaken.LOOK), size) or f"damaged: its header claims {length} bytes, the file has {size}"
+        )
     file.seek(8)
     return _checked(_parsed(file.read(length)), size - 8 - length)
-
-
-def _other(start: bytes, size: int) -> str:
-    for magic, what in OTHERS:
-        if start.startswith(magic):
-            return what
-    if start[:1] == b"\x80" and start[1:2] in b"\x01\x02\x03\x04\x05":
-        return "a pickle: loading it could run any program. Only safetensors are read; convert it"
-    return "empty" if size == 0 else "damaged: it does not begin as a safetensors file does"
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
@@ -95,7 +85,16 @@ def _parsed(text: bytes) -> dict[str, Any]:
         raise Unreadable("damaged: its header is not JSON") from None
     if not isinstance(data, dict):
         raise Unreadable("damaged: its header is not a table of tensors")
+    if text.count(b'"data_offsets"') > len(data.keys() - {"__metadata__"}):  # a name that stands twice means two things
+        json.loads(text, object_pairs_hook=_once)
     return data
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    counts = Counter(name for name, _ in pairs)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise Unreadable(f"damaged: {_short(twice)} stands in its header more than once")
+    return dict(pairs)
 
 
 def _checked(data: dict[str, Any], size: int) -> Header:
@@ -111,7 +110,7 @@ def _checked(data: dict[str, Any], size: int) -> Header:
             raise Unreadable(f"damaged: {_short(name)} begins at byte {start} of the data, where {end} was expected")
         end = stop
     if end != size:
-        raise Unreadable(f"damaged: its tensors need {end} bytes, there are {size} (an interrupted download?)")
+        raise Unreadable(f"damaged: its tensors need {end} bytes, there are {size} (an interrupted download, or one that still runs?)")
     return Header(tensors, metadata if isinstance(metadata, dict) else {})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sd_ui.models import folders, layouts
+from sd_ui.models import folders, layouts, mistaken
 
 SUFFIXES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 DEEPEST = 8
@@ -37,7 +37,9 @@ def candidates(roots: Sequence[Path]) -> Iterator[Candidate]:
 
 
 def _walk(folder: Path, roots: Sequence[Path], seen: set[Path], depth: int) -> Iterator[tuple[Path, str]]:
-    for path in _entries(folder):
+    entries = _entries(folder)
+    names = {path.name for path in entries}
+    for path in entries:
         fault = _link_fault(path, roots)
         if fault:
             if path.suffix.lower() in SUFFIXES or path.suffix == "":
@@ -49,9 +51,9 @@ def _walk(folder: Path, roots: Sequence[Path], seen: set[Path], depth: int) -> I
         seen.add(real)
         if path.is_file():
             if path.suffix.lower() in SUFFIXES:
-                yield path, ""
+                yield path, mistaken.arriving(path, names)
         elif folders.is_model(path):
-            yield path, OUTSIDE if _leaks(path, roots) else ""
+            yield path, OUTSIDE if _leaks(path, roots) else mistaken.arriving(path, names)
         elif depth > 1 and path.name.casefold() not in layouts.NO_MODELS:
             yield from _walk(path, roots, seen, depth - 1)
 
