@@ -44,6 +44,7 @@ class Ahead:
         self._next: Task | None = None
         self._thread: threading.Thread | None = None
         self._idle = threading.Condition()
+        self._swept = False
 
     def copy(self, card: ModelCard, place: Place) -> None:
         """Of a model that was loaded the slow way: its copy is written, for the next time."""
@@ -114,6 +115,9 @@ class Ahead:
     def _do(self, task: Task, go_on: Callable[[], None]) -> None:
         card, place = task.card, task.place
         go_on()
+        if not self._swept:
+            self._swept = True
+            self.sidecars.sweep()
         if task.next:
             self._hashes.work_off(card.path, lambda _: go_on())
         if self.sidecars.wanted(card, place):

@@ -119,12 +119,13 @@ class Sidecars:
             _remove(home)
 
     def sweep(self) -> None:
-        """Removes copies of models that are gone or have changed, and what writers that died have left."""
+        """Removes copies of models that are gone or have changed, what writers that died have left, and what there is no room for any more."""
         for home in self._homes():
             about = _about(home)
             gone = about and about.stamp != _stamp(Path(about.source))
             if gone or (not about and _age(home) > ABANDONED):
                 _remove(home)
+        self._shrink(self.room)
 
     # ------------------------------------------------------------ folders
     def _home(self, card: ModelCard, place: Place) -> Path | None:
@@ -143,17 +144,22 @@ class Sidecars:
         """Makes it, if need be: what was used last stays longest."""
         self.sweep()
         self.folder.mkdir(parents=True, exist_ok=True)
-        sizes = {home: _size(home) for home in sorted(self._homes(), key=_used)}
-        taken, free = sum(sizes.values()), shutil.disk_usage(self.folder).free - self.spare
+        taken, free = sum(map(_size, self._homes())), shutil.disk_usage(self.folder).free - self.spare
         if size > min(self.room, free + taken):
             log.info("No copy that loads faster is written: it would take %d MiB.", size / 2**20)
             return False
+        self._shrink(min(self.room, free + taken) - size)
+        return True
+
+    def _shrink(self, room: int) -> None:
+        """Until all of them together take no more bytes than that. An unfinished one is somebody's who still writes."""
+        sizes = {home: _size(home) for home in sorted(self._homes(), key=_used) if (home / ABOUT).exists()}
+        taken = sum(sizes.values())
         for home, freed in sizes.items():
-            if taken + size <= self.room and size <= free:
+            if taken <= room:
                 break
             _remove(home)
-            taken, free = taken - freed, free + freed
-        return True
+            taken -= freed
 
 
 def _weights(card: ModelCard) -> Iterator[tuple[Path, str]]:

@@ -231,6 +231,18 @@ def test_without_room_there_is_no_copy_and_the_model_is_loaded(tmp_path, kept):
     assert load(card, None, CPU, sidecars=none).denoiser is not None
 
 
+def test_with_less_room_than_before_the_rest_leaves(tmp_path):
+    cards = [small(tmp_path / f"{name}.safetensors") for name in "ab"]
+    kept = copies(tmp_path / "copies")
+    for i, card in enumerate(cards):
+        kept.make(card, CPU, on)
+        os.utime(kept.find(card, CPU).parent / ABOUT, (i, i))
+    copies(tmp_path / "copies", room=6_000).sweep()
+    assert [bool(kept.find(card, CPU)) for card in cards] == [False, True]
+    copies(tmp_path / "copies", room=0).sweep()
+    assert not list((tmp_path / "copies").iterdir())
+
+
 def test_copies_of_models_that_are_gone_leave(tmp_path):
     card, kept = small(tmp_path / "model.safetensors"), copies(tmp_path / "copies")
     kept.make(card, CPU, on)
