@@ -11,9 +11,9 @@ if str(ROOT) not in sys.path:  # when it is run as a script
 
 from sd_ui.spec.cards import Defaults  # noqa: E402
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, NAMES, TEXT, Field, default  # noqa: E402
-from sd_ui.spec.limits import allowed  # noqa: E402
 from sd_ui.spec.request import MODES  # noqa: E402
 from sd_ui.spec.samplers import SAMPLERS  # noqa: E402
+from sd_ui.spec.values import allowed  # noqa: E402
 
 OF_MODELS = [f.name for f in dataclasses.fields(Defaults)]
 HEAD = """# Parameters

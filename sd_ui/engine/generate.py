@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from sd_ui.engine import depth, guidance, inversions, refiner, remembered, start
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.footprint import Work
+from sd_ui.engine.hires import SecondPass, first_way, second_request, second_way
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.pipeline_manager import PipelineManager
@@ -78,12 +79,14 @@ class Engine:
             with watch.spends("text"):
                 text = yield from relief.tried(READING, lambda: self._encoded(said, loaded))
                 second = yield from relief.tried(READING, lambda: self._second(said, loaded, refining))
+                larger = yield from relief.tried(READING, lambda: self._larger(said, loaded, refining))
             with watch.spends("start"):
                 scene = yield from relief.tried(ENCODING, lambda: inputs.scene(said, loaded))
             if scene.depth is not None:
                 yield Mapped(depth.shown(scene.depth, request.width, request.height))
             for index in indexes:
-                yield from Run(said, delivery, loaded, inputs, text, scene, second, relief.again(), known=self.latents).picture(index, clock)
+                run = Run(said, delivery, loaded, inputs, text, scene, second, relief.again(), known=self.latents)
+                yield from (replace(run, second=None, way=first_way(said, larger.hires), larger=larger) if larger else run).picture(index, clock)
             watch.policy = self.manager.policy(loaded).name  # at the end: memory may have run out on the way
 
     def _relief(self, request: GenerationRequest, *loaded: Loaded | None) -> Relief:
@@ -122,22 +125,32 @@ class Engine:
         with self.manager.lease(ModelChoice(request.refiner.checkpoint, vae), loras, work_of(request)) as loaded:
             yield loaded
 
-    def _second(self, request: GenerationRequest, first: Loaded, refining: Loaded | None) -> Second | None:
+    def _second(self, request: GenerationRequest, first: Loaded, refining: Loaded | None, earlier: int = 0) -> Second | None:
         """The refiner with its own reading of the prompts."""
         if request.refiner is None or refining is None:
             return None
-        return Second(refining, self._encoded(request, refining), refiner.boundary(request.refiner, first, refining))
+        return Second(refining, self._encoded(request, refining, earlier), refiner.boundary(request.refiner, first, refining))
 
-    def _encoded(self, request: GenerationRequest, loaded: Loaded) -> Timeline:
+    def _larger(self, request: GenerationRequest, loaded: Loaded, refining: Loaded | None) -> SecondPass | None:
+        """The second pass of hires fix, in which the refiner takes part, where there is one: A1111's default."""
+        if request.hires is None:
+            return None
+        asked, earlier = second_request(request), language.calls_of(request.sampling)
+        text = self._encoded(asked, loaded, earlier)
+        return SecondPass(request.hires, asked, second_way(request, request.hires), text, self._second(asked, loaded, refining, earlier))
+
+    def _encoded(self, request: GenerationRequest, loaded: Loaded, earlier: int = 0) -> Timeline:
         scale = guidance.scale(request.sampling)
         calls = language.calls_of(request.sampling)
         known = inversions.of(loaded, self.manager.cards(), self.manager.hashes.of)
-        return self._texts.encode(loaded, request.prompt, request.negative_prompt, request.model.clip_skip, scale, calls, request.emphasis, known)
+        said = request.prompt, request.negative_prompt, request.model.clip_skip
+        return self._texts.encode(loaded, *said, scale, calls, request.emphasis, known, earlier)
 
 
 def work_of(request: GenerationRequest) -> Work:
     perturbed = 1 if request.sampling.guidance.pag else 0
-    return Work(request.width, request.height, (2 if guidance.needs_uncond(guidance.scale(request.sampling)) else 1) + perturbed)
+    width, height = (request.hires.width, request.hires.height) if request.hires else (request.width, request.height)
+    return Work(width, height, (2 if guidance.needs_uncond(guidance.scale(request.sampling)) else 1) + perturbed)
 
 
 def unchanged(request: GenerationRequest, inputs: Inputs, done: frozenset[int]) -> Course:

@@ -11,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 import sd_ui
-from sd_ui.engine import guidance, interval, perturbed, pixels, remembered, start, text, trained_flow
+from sd_ui.engine import guidance, hires, interval, perturbed, pixels, remembered, start, text, trained_flow
 from sd_ui.engine import noise as noises
 from sd_ui.engine.denoise import Ask, Prediction, Sampling, Step, Tape, fast_forward, numbered
 from sd_ui.engine.driver import Course, Question
+from sd_ui.engine.hires import SecondPass, Way
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.policy import DECODING, SAMPLING
+from sd_ui.engine.policy import DECODING, ENCODING, SAMPLING
 from sd_ui.engine.preview import previewer
 from sd_ui.engine.refiner import Second
 from sd_ui.engine.relief import Relief
@@ -50,13 +51,14 @@ class Clock:
 
     began: float
     pictures: int
-    done: int = 0
+    done: float = 0
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def tick(self, step: Counted, last: int) -> tuple[float, float]:
-        self.done += step.index - last
+    def tick(self, step: Counted, last: int, cost: float = 1.0, whole: float = 0.0) -> tuple[float, float]:
+        """cost: of a step. whole: of a picture, where its steps do not cost the same."""
+        self.done += (step.index - last) * cost
         elapsed = time.monotonic() - self.began
-        return elapsed, elapsed / max(1, self.done) * max(0, self.pictures * step.total - self.done)
+        return elapsed, elapsed / max(1, self.done) * max(0, self.pictures * (whole or step.total) - self.done)
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,18 @@ class Run:
     scene: Scene
     second: Second | None = None
     relief: Relief = field(default_factory=Relief)
+    way: Way | None = None
+    larger: SecondPass | None = None
     known: Remembered[Tensor] = field(default_factory=remembered.no_latents)
 
     @property
     def steps(self) -> int:
         return self.plan().total
+
+    @property
+    def length(self) -> Way:
+        steps, strength = self.request.sampling.steps, start.strength(self.request)
+        return self.way or Way(steps, start.steps_to_run(steps, strength), strength)
 
     def picture(self, index: int, clock: Clock) -> Course:
         with clock.watch.spends("sampling"):
@@ -93,20 +102,30 @@ class Run:
             yield Stepped(total, total, None, index + 1, self.request.count, time.monotonic() - clock.began, 0.0)
             return found.to(self.loaded.place.device)
         latents = yield from self.sampled(index, clock)
+        if self.larger is not None:
+            return (yield from self.redone(self.larger, latents, index, clock))
         if key is not None and key == self.key(index):  # else memory ran out on the way, and what saves it may change pixels
             self.known.keep(key, remembered.stored(latents))
         return latents
 
     def key(self, index: int) -> Hashable:
-        """None where nothing is remembered."""
-        if not self.known.room:
+        """None where nothing is remembered: of a second pass, whose enlarging may use files of its own."""
+        if self.larger is not None or not self.known.room:
             return None
         facts = [one.scheduler_config for one in (self.loaded, self.second and self.second.loaded) if one]
         return remembered.drawing(self.request, index, self.made(), facts)
 
+    def redone(self, larger: SecondPass, latents: Tensor, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
+        """Hires fix: the latents enlarged, and then a run of their own."""
+        clean = yield from self.relief.tried(ENCODING, lambda: hires.enlarged(self.loaded, latents, larger.hires))
+        if larger.hires.strength <= 0:
+            return clean
+        second = replace(self, request=larger.request, text=larger.text, second=larger.second, way=larger.way, scene=Scene(clean=clean), larger=None)
+        return (yield from second.sampled(index, clock))
+
     def sampled(self, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """Out of memory it goes on from its last step: a fresh sampler comes there by the tape, without a call of the model."""
-        tape = Tape()
+        tape = Tape(step=self.length.before)
         go_on = lambda: self.told(self.sampling(index), tape, index, clock)  # noqa: E731
         return (yield from self.relief.continued(SAMPLING, go_on, lambda: f"at step {tape.step + 1}"))
 
@@ -115,15 +134,14 @@ class Run:
         channels, size = loaded.vae.config.latent_channels, (request.width, request.height)
         noise, source = noises.begun(channels, *size, request.seed_of(index), request.noise_of(index))
         plan = self.plan()
-        begun = start.begin(plan, self.scene, noise.to(loaded.place.device), start.strength(request))
+        begun = start.begin(plan, self.scene, noise.to(loaded.place.device), self.length.strength)
         return numbered(plan.sample(begun, source))
 
     def plan(self) -> SigmaPlan:
-        sampling, loaded = self.request.sampling, self.loaded
-        run = start.steps_to_run(sampling.steps, start.strength(self.request))
+        sampling, loaded, way = self.request.sampling, self.loaded, self.length
         facts = trained_flow.sized(loaded.scheduler_config, self.request.width, self.request.height)
         device, aligned = loaded.place.device, loaded.family.aligned
-        plan = table.plan(sampling.sampler, sampling.schedule, facts, sampling.steps, run, device, aligned)
+        plan = table.plan(sampling.sampler, sampling.schedule, facts, way.steps, way.run, device, aligned)
         return replace(plan, guides=lambda: guidance.guide(sampling.guidance, guidance.scale(sampling)))
 
     def predict(self) -> PredictAt:
@@ -147,7 +165,7 @@ class Run:
     def told(self, sampling: Sampling, tape: Tape, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """The sampler's questions go to the driver, its steps become events. tape: what it was told before, and will be told."""
         look, predict = None if self.delivery.preview == "off" else previewer(self.loaded), self.predict()
-        reached = fast_forward(sampling, tape.predictions)
+        reached, way = fast_forward(sampling, tape.predictions), self.length
         if isinstance(reached, Tensor):
             return reached
         try:
@@ -159,7 +177,8 @@ class Run:
                     assert answer is not None
                     said = sampling.send(answer)
                     continue
-                elapsed, remaining = clock.tick(said, tape.step)
+                said = replace(said, index=said.index + way.before, total=way.before + said.total + way.after)
+                elapsed, remaining = clock.tick(said, tape.step, way.cost, way.whole)
                 tape.keep(said)
                 seen = self.seen(said)
                 preview = None if seen is None or look is None else look(seen)
@@ -190,8 +209,8 @@ class Run:
             model_hash=loaded.model_hash,
             vae_hash=loaded.vae_hash,
             refiner_hash=self.second.loaded.model_hash if self.second else "",
-            schedule=resolved(sampling.sampler, sampling.schedule),
-            steps_run=self.steps,
+            schedule=resolved(sampling.sampler, sampling.schedule, table.is_flow(loaded.scheduler_config)),
+            steps_run=self.steps + self.length.after,
             loras=loaded.loras,
             inversions=self.text.inversions,
             **self.relief.made(),

@@ -43,14 +43,15 @@ class TextEncoder:
         steps: int = 1,
         emphasis: str = EMPHASES[0],
         inversions: Inversions = Inversions(),
+        earlier: int = 0,
     ) -> Timeline:
-        """steps: calls of the model that a schedule counts on. Each text is as long as it has to be, not as the other one."""
-        wanted = language.positive(prompt, steps)
+        """steps: calls of the model that a schedule counts on; earlier: those of a first pass. Each text is as long as it has to be."""
+        wanted = language.positive(prompt, steps, earlier)
         reading = Reading(loaded, clip_skip, emphasis, inversions)
         said = [self._said(reading, timed) for timed in wanted]
         if not needs_uncond(cfg_scale) and [timed.weight for timed in wanted] == [1.0]:
             return reading.noted(joined(said, None), wanted)
-        (unwanted,) = language.negative(negative, steps)
+        (unwanted,) = language.negative(negative, steps, earlier)
         return reading.noted(joined(said, self._unwanted(reading, unwanted)), [*wanted, unwanted])
 
     def _unwanted(self, reading: "Reading", timed: Timed) -> Said:

@@ -51,13 +51,18 @@ def work_of(request: GenerationRequest, delivery: Delivery = Delivery()) -> Work
     sampling, refiner = request.sampling, request.refiner
     strength = 1.0 if request.source is None else request.source.strength
     steps = 0 if strength <= 0 else min(sampling.steps, max(1, round(sampling.steps * strength)))
+    calls = float(language.calls_of(sampling) * steps / sampling.steps)
+    width, height = request.width, request.height
+    if request.hires:  # counted as if all calls were as large as those of its second pass
+        width, height, again = request.hires.width, request.hires.height, request.hires.sampling
+        calls = calls * request.width * request.height / (width * height) + (language.calls_of(again) if request.hires.strength else 0)
     return Work(
         model=request.model.checkpoint,
         mode=request.mode,
         sampler=sampling.sampler,
-        width=request.width,
-        height=request.height,
-        calls=float(language.calls_of(sampling) * steps / sampling.steps),
+        width=width,
+        height=height,
+        calls=calls,
         rows=rows(request),
         previews=0.0 if delivery.preview == "off" else float(-(-steps // delivery.preview_every)),
         pictures=request.count,

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import given, shown
+from sd_ui.spec.values import given, shown
 
 HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")

@@ -13,7 +13,7 @@ from sd_ui.hub.names import Wanted, safe
 from sd_ui.models import files, folders, header
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import shown
+from sd_ui.spec.values import shown
 
 WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(\.fp16)?(?:-(\d{5})-of-(\d{5}))?(\.fp16)?\.safetensors")
 INDEX = re.compile(r"(diffusion_pytorch_model|model)\.safetensors\.index(\.fp16)?\.json")

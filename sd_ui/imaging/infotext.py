@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sd_ui.imaging import second_pass
 from sd_ui.spec import extras, fields
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NONE, NUMBER
-from sd_ui.spec.limits import number, whole, within
 from sd_ui.spec.made import Record
 from sd_ui.spec.request import MASK_EDGES, NOISES, DepthToImage, GenerationRequest, Guidance, Inpaint, Sampling
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
+from sd_ui.spec.values import number, whole, within
 
 PROMPT, NEGATIVE = "Prompt", "Negative prompt"
 NO_MARKS = str.maketrans("", "", ":,")  # which separate the names of LoRAs and embeddings
@@ -59,11 +60,12 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "Variation seed", str(noise.variation_seed) if noise.variation_strength else ""
     yield "Variation seed strength", decimal(noise.variation_strength) if noise.variation_strength else ""
     yield "Seed resize from", f"{noise.from_width}x{noise.from_height}" if noise.from_width and noise.from_height else ""
-    yield "Denoising strength", decimal(source.strength) if source else ""
+    yield "Denoising strength", decimal(strength) if (strength := strength_of(request)) is not None else ""
     yield "Clip skip", str(request.model.clip_skip) if request.model.clip_skip > 1 else ""
     yield "ENSD", str(noise.eta_delta) if noise.eta_delta else ""
     yield "RNG", noise.source  # a text that does not say so means noise from the GPU
     yield from changed(guidance, Guidance())
+    yield from second_pass.pairs(request)
     yield from masked(source) if isinstance(source, Inpaint) else ()
     yield "Resize mode", source.resize if source else ""
     yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
@@ -74,6 +76,11 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "Template", request.prompt if said.prompt != request.prompt else ""
     yield "Negative Template", request.negative_prompt if said.negative_prompt != request.negative_prompt else ""
     yield "Version", f"sdui-{made.app}" if made.app else "sdui"  # must not look like an old A1111, which would switch readers' behaviour
+
+
+def strength_of(request: GenerationRequest) -> float | None:
+    """A1111 has one key for both."""
+    return request.source.strength if request.source else request.hires.strength if request.hires else None
 
 
 def masked(source: Inpaint) -> Iterator[tuple[str, str]]:
@@ -212,13 +219,17 @@ def values(text: str) -> Reading:
     others, mode, notes = dict(said), _mode(said), _notes(said)
     result |= {"clip_skip": 1, "emphasis": fields.default("emphasis"), "refiner": NONE, "vae": AUTOMATIC}
     result |= extras.written(GenerationRequest()) | {"noise_source": CARD}
+    if mode == "txt2img":
+        result["hires_upscaler"] = NONE
     if mode == "inpaint":
         result |= {name: fields.default(name) for name in MASKING}
+    hires, more = second_pass.read(others)
+    said, result = {key: value for key, value in said.items() if key in others}, result | hires
     for key, read in _READERS.items():
         if key in said and (found := read(said[key])):
             result |= found
             others.pop(key)
-    return Reading(mode, result | _sampling(said, others), others, notes)
+    return Reading(mode, result | _sampling(said, others), others, (*notes, *more))
 
 
 def _mode(said: dict[str, str]) -> str:
@@ -226,8 +237,7 @@ def _mode(said: dict[str, str]) -> str:
         return "depth2img"
     if said.keys() & {"Mask blur", "Mask mode", "Inpaint area", "Masked content", "Masked area padding", "Soft inpainting enabled"}:
         return "inpaint"
-    is_hires = any(key.startswith("Hires ") for key in said)
-    return "img2img" if "Denoising strength" in said and not is_hires else "txt2img"
+    return "img2img" if "Denoising strength" in said and not second_pass.is_told(said) else "txt2img"
 
 
 def _notes(said: dict[str, str]) -> tuple[str, ...]:
@@ -237,8 +247,6 @@ def _notes(said: dict[str, str]) -> tuple[str, ...]:
         notes.append(f"Its noise was drawn on a graphics card: the noise source {CARD} draws the numbers of an NVIDIA card.")
     elif source not in NOISES:
         notes.append(f"Its noise was drawn by {source:.40}, which is not known here: the same seed gives another picture.")
-    if any(key.startswith("Hires ") for key in said):
-        notes.append("It was made in two passes (hires fix); its settings here are those of the first.")
     return tuple(notes)
 
 

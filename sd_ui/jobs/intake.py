@@ -16,6 +16,7 @@ from sd_ui.prompt import plain as plain_text
 from sd_ui.prompt.coined import vocabulary
 from sd_ui.prompt.wording import Wording
 from sd_ui.spec import limits as door
+from sd_ui.spec import values as spec_values
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.errors import BadRequest
@@ -90,7 +91,7 @@ class Reader:
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
         pictures, notes = self._pictures(mode, values)
         if mode == "inpaint" and "init" in pictures and (sides := sides_of(values)):
-            grown = grow(pictures, sides, door.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []))
+            grown = grow(pictures, sides, spec_values.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []))
             pictures, values = pictures | grown, {**values, **size_of(grown["init"])}
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = self.judged(mode, others | {name: given.size_only for name, given in pictures.items()})
@@ -189,7 +190,7 @@ class Intake(Reader):
 def sides_of(values: Mapping[str, Any]) -> Sides:
     """Raises BadRequest."""
     fields = {side: FIELDS[f"outpaint_{side}"] for side in ("left", "right", "top", "bottom")}
-    return Sides(**{side: door.read(field, values.get(field.name), Defaults(), []) for side, field in fields.items()})
+    return Sides(**{side: spec_values.read(field, values.get(field.name), Defaults(), []) for side, field in fields.items()})
 
 
 def grow(pictures: Mapping[str, Given], sides: Sides, overlap: int) -> dict[str, Given]:
@@ -252,7 +253,7 @@ def check(delivery: Delivery) -> None:
     """Raises BadRequest."""
     for name, value, known in (("format", delivery.format, FORMATS), ("preview", delivery.preview, PREVIEWS)):
         if value not in known:
-            raise BadRequest(name, door.unknown(value, known))
+            raise BadRequest(name, spec_values.unknown(value, known))
     for name, number, high in (("quality", delivery.quality, 100), ("preview_every", delivery.preview_every, 150)):
         if type(number) is not int or not 1 <= number <= high:
             raise BadRequest(name, f"{number!r} is out of range (a whole number from 1 to {high})")

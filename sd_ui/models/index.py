@@ -22,9 +22,10 @@ from sd_ui.models.stamps import Remembered, stamp
 from sd_ui.models.tokens import Reader, TokenCount
 from sd_ui.spec.cards import LORA, TITLES, WITH_EMBEDDINGS, Beside, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import Limits, unknown_model
+from sd_ui.spec.limits import Limits
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.spec.samplers import AUTOMATIC
+from sd_ui.spec.values import unknown_model
 
 TAKEN = (EMBEDDED, AUTOMATIC.casefold(), "none", "")  # names that mean something else
 SAVED = 200  # models after which what was found out is on the disk

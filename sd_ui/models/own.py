@@ -15,6 +15,7 @@ from sd_ui import durable
 from sd_ui.models import presets
 from sd_ui.spec import families
 from sd_ui.spec import limits as door
+from sd_ui.spec import values as spec_values
 from sd_ui.spec.cards import Defaults, ModelCard, Own
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, INTEGER, NUMBER, TEXT
@@ -104,11 +105,11 @@ def said(card: ModelCard, values: Mapping[str, Any], cards: Mapping[str, ModelCa
     Raises BadRequest that names the field and its range.
     """
     usual, notes = card.defaults, list[str]()
-    values = {name: value for name, value in values.items() if door.given(value)}
+    values = {name: value for name, value in values.items() if spec_values.given(value)}
     if strangers := sorted(values.keys() - vars(usual).keys()):
-        raise BadRequest(door.printable(strangers[0]), door.unknown(strangers[0], vars(usual)))
+        raise BadRequest(spec_values.printable(strangers[0]), spec_values.unknown(strangers[0], vars(usual)))
     fields = [FIELDS[name] for name in vars(usual) if FIELDS[name].kind in (INTEGER, NUMBER, TEXT)]
-    found = {field.name: door.read(field, values.get(field.name), usual, notes) for field in fields}
+    found = {field.name: spec_values.read(field, values.get(field.name), usual, notes) for field in fields}
     found["width"], found["height"] = door.size(found, limits, notes, families.step(card))
     if found["steps"] > limits.steps:
         raise BadRequest("steps", f"{found['steps']} is more than this server allows (1 to {limits.steps})")
@@ -119,8 +120,8 @@ def said(card: ModelCard, values: Mapping[str, Any], cards: Mapping[str, ModelCa
 def _sampling(card: ModelCard, values: Mapping[str, Any]) -> dict[str, str]:
     """Another sampler than the usual one comes with its own usual schedule."""
     usual = card.defaults
-    sampler = door.choice("sampler", values.get("sampler"), usual.sampler)
-    schedule = door.choice("schedule", values.get("schedule"), usual.schedule if sampler == usual.sampler else AUTOMATIC)
+    sampler = spec_values.choice("sampler", values.get("sampler"), usual.sampler)
+    schedule = spec_values.choice("schedule", values.get("schedule"), usual.schedule if sampler == usual.sampler else AUTOMATIC)
     fitting = (AUTOMATIC, *SAMPLERS[sampler].schedules)
     if schedule not in fitting:
         raise BadRequest("schedule", f"{schedule} does not go with {sampler}, which goes with {', '.join(fitting)}")
@@ -135,4 +136,4 @@ def _vae(card: ModelCard, value: Any, cards: Mapping[str, ModelCard]) -> str:
 def noted(value: Any) -> str:
     """Raises BadRequest("notes")."""
     field = replace(FIELDS["prompt"], name="notes", label="Notes", high=LONGEST_NOTES)
-    return str(door.read(field, value or "", Defaults(), [])).strip()
+    return str(spec_values.read(field, value or "", Defaults(), [])).strip()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sd_ui.prompt.comments import masked
 from sd_ui.spec.cards import LORA, ModelCard
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import unknown
+from sd_ui.spec.values import unknown
 
 TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*)(>?)", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sd_ui.prompt import variants
 from sd_ui.prompt.variants import Assign, Fault, Group, Item, Items, Line, Option, Read, Template, Wildcard
-from sd_ui.spec.limits import unknown
+from sd_ui.spec.values import unknown
 
 LONGEST = 32_000  # characters of a resolved prompt, as of any prompt
 MOST_ITEMS = 100_000  # looked at on the way, so that lists that grow each other come to an end

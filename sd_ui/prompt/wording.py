@@ -10,8 +10,8 @@ from sd_ui.prompt.lists import Lists, WildcardFiles
 from sd_ui.prompt.styles import PLACE, Style
 from sd_ui.prompt.wildcards import LONGEST, Unresolvable
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import unknown
 from sd_ui.spec.request import GenerationRequest, Words
+from sd_ui.spec.values import unknown
 
 PROMPTS = ("prompt", "negative_prompt")
 LONGEST_ALL = 10 * LONGEST  # characters of a job's prompts together, where they differ from picture to picture

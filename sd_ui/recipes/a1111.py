@@ -16,7 +16,7 @@ DIFFERENT = {  # by how a key begins: what is missing here, so that the picture 
     "Variation seed": "Noise of a second seed was mixed in; that was not taken over.",
     "Seed resize from": "Its noise was drawn for another size; that was not taken over.",
     "ENSD": "The noise of its steps was drawn with another seed (ENSD); that was not taken over.",
-    "Soft inpainting": "It was inpainted softly; that was not taken over.",
+    "Schedule bias": "It was inpainted softly in A1111's own way; here a soft edge is differential diffusion.",
     "Face restoration": "Faces were restored in it; that was not taken over.",
 }
 SAMPLERS_OWN = ("Eta", "Sigma ", "Schedule m", "Schedule rho", "Discard penultimate sigma", "SGM noise multiplier", "NGMS", "Noise Schedule")

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from sd_ui.recipes import data
-from sd_ui.spec import limits
+from sd_ui.spec import values as spec_values
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import CHOICE, FIELDS, INTEGER, NUMBER, SEED, TEXT
 from sd_ui.spec.request import MODES
@@ -155,9 +155,9 @@ def _checked(name: str, value: Any) -> Any:
                 text = data.words(value).strip()
                 return {choice.casefold(): choice for choice in row.choices}.get(text.casefold()) if row.choices else text or None
             case kind if kind == NUMBER:
-                return limits.within(row, limits.number(row, value), value)
+                return spec_values.within(row, spec_values.number(row, value), value)
             case kind if kind in (INTEGER, SEED):
-                return limits.within(row, limits.whole(row, value), value)
+                return spec_values.within(row, spec_values.whole(row, value), value)
     except BadRequest:
         pass
     return None

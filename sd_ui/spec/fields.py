@@ -14,14 +14,17 @@ from sd_ui.spec.request import (
     NOISES,
     PAG_LAYERS,
     RESIZES,
+    UPSCALERS,
     Guidance,
+    Hires,
     Inpaint,
     Sampling,
 )
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
 
 TEXT, CHOICE, NAMES, INTEGER, NUMBER, SEED, IMAGE = "text", "choice", "names", "integer", "number", "seed", "image"
-NONE = "None"  # no refiner
+NONE = "None"  # no refiner, no second pass
+SAME = "Use same sampler"
 WITH_IMAGE = ("img2img", "inpaint", "depth2img")
 
 
@@ -86,6 +89,24 @@ FIELDS: dict[str, Field] = {
               "1 is usual, 2 for many anime models. SDXL was trained with the one before the last: 1 and 2 mean the same there.", None, 1, 12, 1),
         Field("emphasis", "Emphasis", CHOICE, "What (word:1.2) does. Original multiplies and brings the mean back, as A1111 does; No norm only "
               "multiplies; Ignore reads the brackets and gives all words the same weight; None takes them for text.", EMPHASES[0], choices=EMPHASES),
+        Field("hires_upscaler", "Hires upscaler", CHOICE, "Hires fix: the picture is drawn small, enlarged in this way and redone at its full size, "
+              "which keeps one composition in a large picture. Latent ones need a strength of 0.5 and more.", NONE, choices=(NONE, *UPSCALERS),
+              modes=("txt2img",)),
+        Field("hires_scale", "Upscale by", NUMBER, "How much larger the second pass is.", 2.0, 1, 4, 0.05, modes=("txt2img",)),
+        Field("hires_strength", "Hires denoising strength", NUMBER, "How much of the enlarged picture is redone.", Hires.strength, 0, 1, 0.01,
+              modes=("txt2img",)),
+        Field("hires_steps", "Hires steps", INTEGER, "Steps of the second pass, all of which are run. 0: as many as in the first.", 0, 0, 150, 1,
+              modes=("txt2img",)),
+        Field("hires_sampler", "Hires sampler", CHOICE, "Of the second pass; its schedule is then the usual one for it.", SAME,
+              choices=(SAME, *SAMPLERS), modes=("txt2img",)),
+        Field("hires_width", "Resize width to", INTEGER, "Instead of a factor. 0: follows from the height, or from the factor. With both sides "
+              "given, what is too much is cut off.", 0, 0, 4096, 8, slider=(0, 2048), modes=("txt2img",)),
+        Field("hires_height", "Resize height to", INTEGER, "The height of the result, see Resize width to.", 0, 0, 4096, 8, slider=(0, 2048),
+              modes=("txt2img",)),
+        Field("hires_prompt", "Hires prompt", TEXT, "What the second pass is told instead of the prompt. Empty: the same.", "", high=32_000,
+              modes=("txt2img",)),
+        Field("hires_negative_prompt", "Hires negative prompt", TEXT, "What the second pass is told instead of the negative prompt. Empty: the same.",
+              "", high=32_000, modes=("txt2img",)),
         Field("init", "Picture", IMAGE, "The picture to start from.", modes=WITH_IMAGE, optional=False),
         Field("mask", "Mask", IMAGE, "White where new content goes. Everything outside it stays, pixel for pixel. "
               "Needed unless the picture is to grow.",

@@ -12,6 +12,8 @@ RESIZES = ("Just resize", "Crop and resize", "Resize and fill")
 MASK_MODES = ("Inpaint masked", "Inpaint not masked")
 MASK_EDGES = ("Hard", "Soft")
 CONTENTS = ("Original", "Fill", "Latent noise", "Latent nothing")
+UPSCALERS = ("Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)", "Latent (nearest-exact)",
+             "Lanczos", "Nearest")  # fmt: skip
 AREAS = ("Whole picture", "Only masked")
 
 
@@ -112,11 +114,11 @@ class Guidance:
     threshold: float = 7.5
     momentum: float = -0.5
     parallel: float = 0.0
-
-
     pag: float = 0.0
     pag_adaptive: float = 0.0
     pag_layers: str = "mid"
+
+
 @dataclass(frozen=True)
 class Sampling:
     """distilled_cfg: what models are told that were taught to imitate guidance (Flux.1 dev); the others are told nothing."""
@@ -127,6 +129,22 @@ class Sampling:
     cfg_scale: float = 7.0
     guidance: Guidance = Guidance()
     distilled_cfg: float = 3.5
+
+
+@dataclass(frozen=True)
+class Hires:
+    """A second pass over the upscaled first one. width, height: of the result. sampling: the second pass's own, whose steps are all run.
+
+    prompt, negative_prompt: "" for those of the first.
+    """
+
+    width: int
+    height: int
+    upscaler: str = UPSCALERS[0]
+    strength: float = 0.7
+    sampling: Sampling = Sampling()
+    prompt: str = ""
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,7 +177,7 @@ class GenerationRequest:
     """width, height: pixels, multiples of 8. Picture i of count is the picture of seed + i. source None: from noise alone.
 
     emphasis: what the weights in the prompts do. styles: names, of which the pictures' words were made.
-    words: what each picture is told instead of the prompts; () where they say it themselves.
+    words: what each picture is told instead of the prompts; () where they say it themselves. hires: of txt2img alone.
     """
 
     prompt: str = ""
@@ -176,6 +194,7 @@ class GenerationRequest:
     words: tuple[Words, ...] = ()
     refiner: Refiner | None = None
     noise: Noise = Noise()
+    hires: Hires | None = None
 
     @property
     def mode(self) -> str:

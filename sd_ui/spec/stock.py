@@ -22,6 +22,8 @@ def check_sampler(card: ModelCard, sampler: str) -> None:
 def checked(request: GenerationRequest, card: ModelCard) -> tuple[str, ...]:
     """Notes about what has no effect. Raises BadRequest for what cannot be done."""
     if card.stock is None:
+        if request.hires is not None and request.hires.sampling.sampler == MODELS_OWN:
+            raise BadRequest("hires_sampler", f"{card.name} brings no sampler of its own; any other one goes with it")
         return ()
     for field, why in _refused(request, card, card.stock):
         raise BadRequest(field, f"{why} {card.name}, which runs by diffusers' own pipeline")
@@ -34,6 +36,8 @@ def _refused(request: GenerationRequest, card: ModelCard, stock: Stock) -> Itera
     plain = [
         ("vae", bool(request.model.vae), "another VAE cannot be given to"),
         ("refiner", request.refiner is not None, "a refiner cannot go on for"),
+        ("hires_upscaler", request.hires is not None, "hires fix cannot be done in"),
+        ("hires_upscaler", request.hires is not None, "hires fix cannot be done by"),
         ("clip_skip", request.model.clip_skip != card.defaults.clip_skip, "another layer of the text encoder cannot be chosen in"),
         ("schedule", request.sampling.schedule != AUTOMATIC, f"{request.sampling.schedule} cannot be followed by"),
         ("noise_source", noise.source != NOISES[0], f"{noise.source} noise cannot be given to"),

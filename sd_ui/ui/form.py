@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from sd_ui.settings import Settings
-from sd_ui.spec import extras, families, fields
+from sd_ui.spec import extras, families, fields, hires
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.fields import CHOICE, FIELDS, IMAGE, INTEGER, NAMES, NONE, NUMBER, SEED, TEXT, Field
@@ -136,7 +136,6 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
         "schedule": request.sampling.schedule,
         "steps": request.sampling.steps,
         "cfg_scale": request.sampling.cfg_scale,
-        "distilled_cfg_scale": request.sampling.distilled_cfg,
         "width": request.width,
         "height": request.height,
         "seed": str(seed),
@@ -145,6 +144,8 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
         "emphasis": request.emphasis,
         **extras.written(request, index),
     }
+    if request.source is None:
+        values |= hires.written(request)
     renamed = {"init": "image"}
     own = [field.name for field in fields.of_mode(request.mode) if field.name not in values]
     return values | {name: getattr(source, renamed.get(name, name), fields.default(name)) for name in own}  # a picture that grew has grown already

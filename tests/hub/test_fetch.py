@@ -19,7 +19,7 @@ from sd_ui.hub.hub import Hub
 from sd_ui.hub.names import Wanted, parsed
 from sd_ui.models import folders
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.limits import unknown_model
+from sd_ui.spec.values import unknown_model
 from tests.hub.fakehub import COMMIT, FakeHub, serving
 from tests.models import library
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sd_ui.imaging import infotext
 from sd_ui.spec import extras
-from sd_ui.spec.fields import FIELDS, NONE
+from sd_ui.spec.fields import FIELDS, NONE, SAME
 from sd_ui.spec.made import Made, Record, UsedInversion, WornLora
 from sd_ui.spec.request import (
     AREAS,
@@ -213,6 +213,8 @@ def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) 
     expected["refiner"] = wanted.refiner.checkpoint if wanted.refiner else NONE
     if wanted.refiner:
         expected["refiner_switch_at"] = wanted.refiner.switch_at
+    if wanted.source is None:
+        expected["hires_upscaler"] = NONE
     if wanted.source:
         expected |= {"strength": wanted.source.strength, "resize": wanted.source.resize}
     if isinstance(wanted.source, Inpaint):
@@ -260,7 +262,15 @@ def test_a_text_of_a1111_is_read_with_everything_it_says() -> None:
         "model": "sd_xl_base_1.0",
         "vae": "sdxl_vae.safetensors",
         "refiner": NONE,
-        "strength": 0.4,
+        "hires_upscaler": "Lanczos",
+        "hires_scale": 1.5,
+        "hires_steps": 10,
+        "hires_strength": 0.4,
+        "hires_sampler": SAME,
+        "hires_width": 0,
+        "hires_height": 0,
+        "hires_prompt": "",
+        "hires_negative_prompt": "",
         "clip_skip": 2,
         "emphasis": "Original",
         **extras.written(GenerationRequest()),
@@ -410,13 +420,6 @@ def test_seeds_and_guidance_are_written_as_a1111_writes_them() -> None:
     )
 
 
-@pytest.mark.parametrize(("said", "source", "notes"), [
-    (", RNG: CPU", "CPU", 0), (", RNG: NV", "NV", 0), ("", "NV", 1), (", RNG: GPU", "NV", 1), (", RNG: Size-stable", "Size-stable", 0),
-    (", RNG: dice", "NV", 1),
-])  # fmt: skip
-def test_whose_noise_it_was_is_read_and_a_cards_is_drawn_again(said: str, source: str, notes: int) -> None:
-    reading = infotext.values(BASE.replace(", RNG: CPU", said))
-    assert reading.values["noise_source"] == source and len(reading.notes) == notes
 def test_perturbed_attention_is_written_as_sdnext_writes_it_and_read_from_others_too() -> None:
     sampling = Sampling("Euler a", "Automatic", 20, 7.0, Guidance(pag=3.0, pag_adaptive=0.01, pag_layers="up"))
     text = infotext.write(Record(request(sampling=sampling), MADE), "m")
@@ -427,3 +430,10 @@ def test_perturbed_attention_is_written_as_sdnext_writes_it_and_read_from_others
     assert (read["pag_scale"], read["pag_adaptive_scale"], read["pag_layers"]) == (2.5, 0.0, "mid")
 
 
+@pytest.mark.parametrize(("said", "source", "notes"), [
+    (", RNG: CPU", "CPU", 0), (", RNG: NV", "NV", 0), ("", "NV", 1), (", RNG: GPU", "NV", 1), (", RNG: Size-stable", "Size-stable", 0),
+    (", RNG: dice", "NV", 1),
+])  # fmt: skip
+def test_whose_noise_it_was_is_read_and_a_cards_is_drawn_again(said: str, source: str, notes: int) -> None:
+    reading = infotext.values(BASE.replace(", RNG: CPU", said))
+    assert reading.values["noise_source"] == source and len(reading.notes) == notes

@@ -75,8 +75,7 @@ def test_keys_that_nobody_knows_are_kept(unknown: dict[str, str]) -> None:
         ('ControlNet 0: "Module: canny, Weight: 1"', "ControlNet"), ("ADetailer model: face", "ADetailer"), ("Tiling: True", "tiled"),
         ("Token merging ratio: 0.5", "merged"), ("Eta: 0.67", "Eta"),
         ("Schedule max sigma: 10", "Schedule max sigma"),
-        ("Hires upscale: 2", "two passes"),
-        ("Face restoration: CodeFormer", "Faces"), ("Soft inpainting enabled: True", "softly"),
+        ("Face restoration: CodeFormer", "Faces"), ("Schedule bias: 1", "softly"),
     ],
 )  # fmt: skip
 def test_what_changes_the_picture_and_is_not_here_is_said(key: str, told: str) -> None:

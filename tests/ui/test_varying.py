@@ -47,6 +47,11 @@ def test_a_picture_that_its_seed_does_not_make_alone_is_redone_itself(request_):
     assert (found.mode, found.values["strength"], found.values["variation_strength"], found.values["init"]) == ("img2img", 0.35, 0.0, png())
 
 
+def test_twice_as_large_is_img2img_at_a_low_strength():
+    found = asked("upscale")
+    assert (found.mode, found.values["width"], found.values["height"], found.values["strength"]) == ("img2img", 1024, 768, 0.35)
+
+
 def test_from_farther_away_the_picture_is_smaller_and_the_result_of_its_size():
     for size in ((512, 384), (128, 128), (136, 72), (768, 1344)):
         values = zoomed_out(Image.new("RGB", size))

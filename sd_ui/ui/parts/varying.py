@@ -1,4 +1,4 @@
-"""One press on a result makes the next ones: varied, seen from farther away, or further to one side. They are jobs as any other."""
+"""One press on a result makes the next ones: varied, larger, seen from farther away, or further to one side. They are jobs as any other."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,8 @@ NOISE = {SUBTLE: 0.15, STRONG: 0.4}  # how far the seed's noise goes towards ano
 STRENGTH = {SUBTLE: 0.35, STRONG: 0.6}  # of img2img, where the noise cannot be had again
 ZOOM = 1.5
 PANS = {"pan_left": "left", "pan_right": "right", "pan_up": "top", "pan_down": "bottom"}
-ACTS = (SUBTLE, STRONG, "zoom_out", *PANS)
+REDRAWN = 0.35  # of an enlarged picture: details, and no new things
+ACTS = (SUBTLE, STRONG, "upscale", "zoom_out", *PANS)
 GONE = "This picture is no longer there."
 
 
@@ -54,6 +55,9 @@ def next_of(name: str, mode: str, values: dict[str, Any], found: Metadata, data:
     if name in NOISE:
         return varied(name, mode, values, shared, found, data)
     image = files.decode(data, "init").image
+    if name == "upscale":
+        larger = {"width": whole(2 * image.width), "height": whole(2 * image.height), "init": data, "strength": REDRAWN}
+        return Asked("img2img", shared | larger)
     if name in PANS:
         across = name in ("pan_left", "pan_right")
         further = {f"outpaint_{PANS[name]}": whole((image.width if across else image.height) / 2)}

@@ -10,7 +10,9 @@ from sd_ui.ui.form import Widgets, of_mode
 
 def txt2img() -> Widgets:
     gr.HTML("<p class='tab-note'>A picture from words alone: noise becomes what the prompt says.</p>")
-    return {}
+    sizes, words = ("hires_width", "hires_height"), ("hires_prompt", "hires_negative_prompt")
+    rows = ("hires_upscaler", "hires_scale"), ("hires_strength", "hires_steps"), ("hires_sampler",), sizes, *words
+    return folded("txt2img", "Hires fix: draw small, enlarge, redo", "hires", *rows)
 
 
 def img2img() -> Widgets:
