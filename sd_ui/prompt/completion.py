@@ -7,7 +7,7 @@ NETWORK, WILDCARD, WORD = "network", "wildcard", "word"
 SHORTEST = 2  # characters of a word that is completed
 MOST_WORDS = 4  # of a name that is looked for, such as "very long blue hair"
 
-TAG = re.compile(r"<(?:(lora|lyco):)?([^<>:\n]*)$", re.IGNORECASE)
+TAG = re.compile(r"<(?:(lora|lyco):)?([^<>:,\n]*)$", re.IGNORECASE)
 WHOLE = re.compile(r"__[^\s_](?:[^\n]*?[^\s])?__")  # a wildcard that is there already
 OPEN = re.compile(r"__((?:[^\s_{}|$<>,()\[\]:]|_(?!_))*)$")
 PART = re.compile(r"[^,()\[\]{}|<>:\n]*$")  # since the last mark that ends a name

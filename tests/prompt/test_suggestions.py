@@ -36,6 +36,7 @@ def test_words_are_looked_for_together_before_each_for_itself():
     assert typed("a cat, long blue ha") == (Typed("word", "long blue ha", 12), Typed("word", "blue ha", 7), Typed("word", "ha", 2))
     assert [each.asked for each in typed("one two three four five")] == ["two three four five", "three four five", "four five", "five"]
     assert typed("(red:1.2), [blu")[0].asked == "blu" and typed("first line\nsecond")[0].asked == "second"
+    assert typed("a face >_<, blue ha")[0].asked == "blue ha"
 
 
 @pytest.mark.parametrize(
