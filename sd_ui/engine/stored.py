@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from sd_ui.engine import bnb
 from sd_ui.engine.blocks import UNPACK
 from sd_ui.engine.packed import Packed
 from sd_ui.models import gguf, header
@@ -31,7 +32,7 @@ def tensors(path: Path) -> dict[str, Tensor]:
             return _of_gguf(path)
     header.read(path)
     with safe_open(path, framework="pt", device="cpu") as opened:
-        return scaled({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118  (it is not a mapping)
+        return bnb.unpacked(scaled({name: opened.get_tensor(name) for name in opened.keys()}))  # noqa: SIM118  (it is not a mapping)
 
 
 # ---------------------------------------------------------------- float8 with scales

@@ -6,7 +6,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Any
 
-from sd_ui.models import tokens
+from sd_ui.models import quantised, tokens
 from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.flow_folders import POSITIONS, defaults
 from sd_ui.models.header import Header
@@ -16,7 +16,6 @@ from sd_ui.spec.cards import TEXT
 CLIP_L, CLIP_G, T5 = "clip_l", "clip_g", "t5"
 INSIDE = {CLIP_L: "text_encoders.clip_l.transformer.", CLIP_G: "text_encoders.clip_g.transformer.", T5: "text_encoders.t5xxl.transformer."}
 VAES = (FIRST_STAGE, "vae.")  # before its names
-SCALED = (".scale_weight", ".weight_scale", "scaled_fp8")  # 8-bit weights that a factor belongs to
 CLIP_WORDS = "text_model.embeddings.token_embedding.weight"
 T5_WORDS, T5_LAYER = ("shared.weight", "encoder.embed_tokens.weight"), "encoder.block.0.layer.0.SelfAttention.q.weight"
 CLIP_LAYERS = {12: CLIP_L, 32: CLIP_G}
@@ -47,8 +46,8 @@ def of(found: Header) -> tuple[PublishedFlow, str] | None:
 
 
 def recognised(found: Header, known: PublishedFlow, prefix: str) -> Finding:
-    if any(name.endswith(SCALED) for name in found.tensors):
-        return faulty("has weights of 8 bits with factors of their own, which is not supported for this family yet", known.family)
+    if any(quantised.FOUR_BITS in name for name in found.tensors):
+        return faulty(quantised.IN_ONE_FILE, known.family)
     try:
         facts = config(found, known, prefix)
     except (IndexError, ValueError):

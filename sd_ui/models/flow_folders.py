@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sd_ui.models import folders, header, tokens
+from sd_ui.models import folders, header, quantised, tokens
 from sd_ui.models.finding import Finding, faulty, with_channels
 from sd_ui.models.folders import CONFIG
 from sd_ui.models.header import Unreadable
@@ -127,8 +127,8 @@ def _check(path: Path, part: str, *kinds: str) -> None:
     named = said.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else kinds[0])
     if named not in kinds:
         raise Unreadable(f"{folders.PARTS[part]} asks for the class {named}; only {' and '.join(kinds)} are loaded, never code from a model")
-    if said.get("quantization_config"):
-        raise Unreadable(f"{folders.PARTS[part]} is quantised ({folder.name}/{CONFIG}), which is not supported for this family yet")
+    if why := quantised.fault(folders.PARTS[part], said):
+        raise Unreadable(why)
     for file in folders.weights(folder):
         try:
             header.read(file)

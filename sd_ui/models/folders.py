@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sd_ui.models import header
+from sd_ui.models import header, quantised
 from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.cards import Defaults
@@ -180,6 +180,8 @@ def _check_part(path: Path, part: str, index: dict[str, Any]) -> None:
     named = said.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else None)
     if named is not None and named not in (*CLASSES[part], "CLIPModel", "CLIPTextModelWithProjection"):
         raise Unreadable(f"{PARTS[part]} asks for the class {named}; only {' and '.join(CLASSES[part])} are loaded, never code from a model")
+    if why := quantised.fault(PARTS[part], said):
+        raise Unreadable(why)
     _check_weights(PARTS[part], *weights(folder))
 
 

@@ -4,6 +4,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 """
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,14 @@ MOST_TENSORS, MOST_FACTS, MOST_DIMENSIONS, DEEPEST = 100_000, 100_000, 8, 4
 ALIGNMENT, ARCHITECTURE, ORIGINAL_SHAPE = "general.alignment", "general.architecture", "comfy.gguf.orig_shape."
 UNET = "model.diffusion_model."  # before a denoiser's names in whole checkpoints; files with a denoiser alone leave it out
 DENOISERS = ("flux", "sd1", "sdxl", "sd3", "aura", "hidream", "cosmos", "ltxv", "hyvid", "wan", "lumina2", "qwen_image")  # as converters name them
+T5 = ("t5", "t5encoder")  # named as llama.cpp names text models
+T5_NAMES = {
+    "token_embd": "shared", "enc.output_norm": "encoder.final_layer_norm", "attn_norm": "layer.0.layer_norm", "ffn_norm": "layer.1.layer_norm",
+    "attn_q": "layer.0.SelfAttention.q", "attn_k": "layer.0.SelfAttention.k", "attn_v": "layer.0.SelfAttention.v",
+    "attn_o": "layer.0.SelfAttention.o", "attn_rel_b": "layer.0.SelfAttention.relative_attention_bias",
+    "ffn_gate": "layer.1.DenseReluDense.wi_0", "ffn_up": "layer.1.DenseReluDense.wi_1", "ffn_down": "layer.1.DenseReluDense.wo",
+}  # fmt: skip
+T5_BLOCK = re.compile(r"enc\.blk\.(\d{1,3})\.(\w+)")
 KINDS = {  # number in the file: name, numbers in a block, bytes of a block
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34),
     9: ("Q8_1", 32, 36), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
@@ -54,6 +63,9 @@ class Contents:
         return Header({self.named(one.name): Tensor(one.kind, one.shape) for one in self.tensors}, facts)
 
     def named(self, name: str) -> str:
+        """What the tensor is called in files of other kinds."""
+        if self.facts.get(ARCHITECTURE) in T5:
+            return _named_t5(name)
         return UNET + name if self.alone and not name.startswith(UNET) else name
 
     @property
@@ -79,6 +91,14 @@ def read(file: BinaryIO, size: int) -> Contents:
     found = tuple(sorted((_stored(entry, start, known) for entry in told), key=lambda one: one.begin))
     _check(found, size)
     return Contents(known, found)
+
+
+def _named_t5(name: str) -> str:
+    stem, _, last = name.rpartition(".")
+    block = T5_BLOCK.fullmatch(stem)
+    if block and block[2] in T5_NAMES:
+        return f"encoder.block.{block[1]}.{T5_NAMES[block[2]]}.{last}"
+    return f"{T5_NAMES[stem]}.{last}" if stem in T5_NAMES else name
 
 
 def _told(reader: "_Reader") -> tuple[str, tuple[int, ...], int, int]:

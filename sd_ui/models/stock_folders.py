@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sd_ui.models import folders, header
+from sd_ui.models import folders, header, quantised
 from sd_ui.models.finding import Finding, faulty
 from sd_ui.models.header import Unreadable
 from sd_ui.models.stock import StockFamily, named
@@ -110,8 +110,8 @@ def _fault(part: Part) -> str:
         return "" if there else f"{part.title} is missing ({part.name}/{TOKENIZER_FILES[0]})"
     if not (part.path / folders.CONFIG).is_file():
         return f"{part.title} is missing ({part.name}/{folders.CONFIG})"
-    if folders.config(part.path / folders.CONFIG).get("quantization_config"):
-        return f"{part.title} is quantised, which models that run by diffusers' own pipelines cannot be here"
+    if why := quantised.fault(part.title, folders.config(part.path / folders.CONFIG)):
+        return why
     for file in folders.weights(part.path):
         try:
             header.read(file)

@@ -121,11 +121,6 @@ def test_text_encoders_of_other_models_are_no_checkpoints(tmp_path):
     assert cards["qwen"].kind == TEXT and cards["qwen"].fault
 
 
-def test_weights_of_8_bits_with_factors_are_refused_in_words(tmp_path, flux):
-    path = save(flux.tensors() | {"model.diffusion_model.scaled_fp8": torch.zeros(2)}, tmp_path / "flux-fp8.safetensors")
-    assert "8 bits with factors" in card(path).fault
-
-
 @pytest.mark.parametrize(
     ("missing", "named"),
     [
