@@ -2,128 +2,27 @@
 
 import argparse
 import difflib
-import ipaddress
 import logging
-import os
 import secrets
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sd_ui.kinds import DEVICE, FILES, FOLDER, FOLDERS, HOST, HOSTS, LOGINS, ROOT_PATH, STYLES, SWITCH, Kind, amount, is_loopback, one_of, whole
 from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.limits import Limits
 
 FILE = Path("sdui.toml")  # read where it exists; --settings names another one
 PREFIX = "SDUI_"
-TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
-MEMORY_MODES = {"highvram": "high", "medvram": "medium", "lowvram": "low"}
+MEMORY_MODES = ("highvram", "medvram", "lowvram")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used. The text names the setting, its value, where it came from and what is allowed."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a raw value is read (ValueError where it cannot be), and what is allowed, in words."""
-
-    read: Callable[[Any], Any]
-    allowed: str
-    many: bool = False
-    flag: bool = False
-    separator: str = ","  # between several values in one environment variable
-
-
-# ---------------------------------------------------------------- kinds of values
-def whole(low: int, high: int) -> Kind:
-    def read(raw: Any) -> int:
-        if isinstance(raw, bool) or not isinstance(raw, int | str) or not low <= int(raw) <= high:
-            raise ValueError
-        return int(raw)
-
-    return Kind(read, f"a whole number from {low} to {high}")
-
-
-def amount(low: float, high: float) -> Kind:
-    def read(raw: Any) -> float:
-        if isinstance(raw, bool) or not isinstance(raw, int | float | str) or not low <= float(raw) <= high:
-            raise ValueError
-        return float(raw)
-
-    return Kind(read, f"a number from {low:g} to {high:g}")
-
-
-def one_of(*names: str) -> Kind:
-    def read(raw: Any) -> str:
-        if raw not in names:
-            raise ValueError
-        return str(raw)
-
-    return Kind(read, f"one of {', '.join(names)}")
-
-
-def _text(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
-        raise ValueError
-    return raw.strip()
-
-
-def _switch(raw: Any) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    if not isinstance(raw, str) or raw.lower() not in TRUE + FALSE:
-        raise ValueError
-    return raw.lower() in TRUE
-
-
-def _folder(raw: Any) -> Path:
-    return Path(_text(raw)).expanduser()
-
-
-def _device(raw: Any) -> str:
-    name = _text(raw)
-    kind, _, index = name.partition(":")
-    if name not in DEVICES[:3] + DEVICES[4:] and not (kind == "cuda" and index.isdecimal()):
-        raise ValueError
-    return name
-
-
-def _login(raw: Any) -> str:
-    user, colon, password = _text(raw).partition(":")
-    if not (user and colon and password):
-        raise ValueError
-    return f"{user}:{password}"
-
-
-def _host(raw: Any) -> str:
-    name = _text(raw).removeprefix("[").removesuffix("]").rstrip(".").lower()
-    if not name or any(c in name for c in "/@ ?#,*") or (":" in name and not is_address(name)):
-        raise ValueError
-    return name
-
-
-def _root_path(raw: Any) -> str:
-    if raw == "":
-        return ""
-    path = _text(raw).rstrip("/")
-    if not path.startswith(("/", "http://", "https://")):
-        raise ValueError
-    return path
-
-
-SWITCH = Kind(_switch, "true or false", flag=True)
-HOST = Kind(_host, "a host name or an address, without scheme and port")
-HOSTS = replace(HOST, many=True)
-FOLDER = Kind(_folder, "a folder")
-FOLDERS = Kind(_folder, "folders", many=True, separator=os.pathsep)
-FILES = Kind(_folder, "files", many=True, separator=os.pathsep)
-STYLES = Kind(_folder, "files or folders", many=True, separator=os.pathsep)
-LOGINS = Kind(_login, "user:password, both not empty", many=True)
 
 
 def setting(default: Any, kind: Kind, help: str, secret: bool = False) -> Any:
@@ -141,21 +40,21 @@ class Settings:
     auth: tuple[str, ...] = setting((), LOGINS, "user:password. May be given more than once.", secret=True)
     no_auth: bool = setting(False, SWITCH, "Ask for no password, although others can reach this server.")
     allowed_host: tuple[str, ...] = setting((), HOSTS, "A further name under which browsers may reach this server. May be given more than once.")
-    root_path: str = setting("", Kind(_root_path, "a path such as /sd, or a whole URL"), "Where a reverse proxy shows this server.")
+    root_path: str = setting("", ROOT_PATH, "Where a reverse proxy shows this server.")
     models_dir: tuple[Path, ...] = setting((Path("models"),), FOLDERS, "Folder of models. May be given more than once.")
     wildcards_dir: tuple[Path, ...] = setting((), FOLDERS, "Folder of lists for __name__ in prompts. May be given more than once.")
     styles_file: tuple[Path, ...] = setting((), STYLES, "Styles: A1111's styles.csv, TOML, or a folder of them. May be given more than once.")
     tags_file: tuple[Path, ...] = setting((), FILES, "Tags for completing words, as CSV: name,type,count,aliases. May be given more than once.")
     outputs_dir: Path = setting(Path("outputs"), FOLDER, "Folder of pictures, the queue and the gallery.")
-    device: str = setting("auto", Kind(_device, f"one of {', '.join(DEVICES)}"), "Where to compute.")
+    device: str = setting("auto", DEVICE, "Where to compute.")
     dtype: str = setting("auto", one_of(*DTYPES), "Precision; auto is what the device is good at.")
     model_memory_mb: int = setting(0, whole(0, 10_000_000), "Memory that models may fill, in megabytes; 0: a share of what there is.")
-    allow_downloads: bool = setting(
-        False, SWITCH, "Let everybody who may open the page get models from Hugging Face, not only you at this machine."
-    )
+    allow_downloads: bool = setting(False, SWITCH, "Let everybody who may open the page get models from Hugging Face, not only you at this machine.")
     highvram: bool = setting(False, SWITCH, "Keep a model whole in graphics memory, as long as that goes well.")
     medvram: bool = setting(False, SWITCH, "Keep one part of a model in graphics memory at a time: text encoders, denoiser, VAE.")
-    lowvram: bool = setting(False, SWITCH, "Keep only blocks of the denoiser in graphics memory, and decode in tiles: slow, and fits almost anywhere.")
+    lowvram: bool = setting(
+        False, SWITCH, "Keep only blocks of the denoiser in graphics memory, and decode in tiles: slow, and fits almost anywhere."
+    )
     vram_budget: float = setting(0.0, amount(0, 1024), "Graphics memory that may be used, in GiB; 0: all that is free.")
     fp8: bool = setting(False, SWITCH, "Keep the denoiser's weights in 8 bits: half the memory, and slightly other pictures.")
     weights_cache: float = setting(20.0, amount(0, 100_000), "Disk space for copies of models that load several times faster, in GiB; 0: none.")
@@ -189,7 +88,8 @@ class Settings:
     @property
     def memory_mode(self) -> str:
         """As the engine calls it: "auto", "high", "medium" or "low"."""
-        return next((kind for name, kind in MEMORY_MODES.items() if getattr(self, name)), "auto")
+        modes = {"high": self.highvram, "medium": self.medvram, "low": self.lowvram}
+        return next((mode for mode, holds in modes.items() if holds), "auto")
 
     @property
     def logins(self) -> dict[str, str]:
@@ -272,18 +172,6 @@ def with_password(settings: Settings) -> tuple[Settings, str]:
 def set_log_level(level: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("sd_ui").setLevel(level.upper())
-
-
-def is_loopback(host: str) -> bool:
-    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 # ---------------------------------------------------------------- where they come from

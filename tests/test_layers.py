@@ -39,8 +39,9 @@ LAYERS = {
     "jobs": Layer(("spec", "durable", "prompt", "imaging", "forecast"), ("sqlite3", "PIL")),
     # owners is a pure function: what a browser's secret is called. Page and guard must agree on it.
     "ui": Layer(("services", "settings", "spec", "hub", "prompt", "imaging", "recipes", "jobs.owners", "jobs.foretold", "system"), ("gradio", "PIL")),
-    "api": Layer(("services", "settings", "spec", "durable", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),
-    "settings": Layer(("spec",)),
+    "api": Layer(("services", "settings", "kinds", "spec", "durable", "imaging", "jobs.owners"), ("starlette", "fastapi", "PIL")),
+    "settings": Layer(("spec", "kinds")),
+    "kinds": Layer(),
     "services": Layer(("settings", "spec", "prompt", "imaging", "models", "hub", "jobs"), late=("engine", "torch")),
     "cli": Layer(("settings", "spec"), late=("serve", "draw", "doctor", "services", "hub", "imaging", "recipes")),
     "serve": Layer(("services", "settings"), late=("ui", "api", "gradio", "starlette")),

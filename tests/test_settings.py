@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sd_ui.kinds import is_loopback
 from sd_ui.services import open_services
-from sd_ui.settings import ROWS, Settings, SettingsError, is_loopback, read, with_password
+from sd_ui.settings import ROWS, Settings, SettingsError, read, with_password
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.request import GenerationRequest

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from sd_ui.settings import is_address, is_loopback
+from sd_ui.kinds import is_address, is_loopback
 
 NETLOC = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::(?P<port>\d{1,5}))?")
 HERE = ("localhost", "127.0.0.1", "::1")

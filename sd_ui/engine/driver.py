@@ -70,7 +70,7 @@ class Driver:
             return course.send(None)
         try:
             answer = question.answer()
-        except Exception as error:
+        except (MemoryError, RuntimeError) as error:
             failure = error  # thrown from outside this block: while one is handled, its frames keep what was computed half-way
         else:
             return course.send(answer)

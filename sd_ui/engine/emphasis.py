@@ -15,7 +15,7 @@ def weighed(tokens: Sequence[Tensor], weights: Sequence[Tensor], counts: Sequenc
     """
     if all(bool((weight == 1).all()) for weight in weights):
         return list(tokens)
-    scaled = [said * weight[..., None].to(said.dtype) for said, weight in zip(tokens, weights, strict=True)]
+    scaled = [said * weight[..., None].to(said.device, said.dtype) for said, weight in zip(tokens, weights, strict=True)]
     if emphasis != "Original":
         return scaled
     factor = _means(tokens, counts) / _means(scaled, counts)

@@ -49,7 +49,7 @@ class Relief:
         while True:
             try:
                 return (yield from go_on())
-            except Exception as error:
+            except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 traceback.clear_frames(error.__traceback__)  # they hold what was computed half-way: nothing could be freed

@@ -11,5 +11,6 @@ def reason_of(error: Exception, request: GenerationRequest | None = None) -> str
         return str(error)
     if is_out_of_memory(error):
         what = f" for {request.width}x{request.height}" if request else ""
-        return f"There is not enough memory{what}. Try a smaller picture or a smaller model, or close other programs. ({error})"
+        help = "Try a smaller picture or a smaller model, or close other programs"
+        return f"There is not enough memory{what}. {help}: it was used as sparingly as this program can. ({error})"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -12,7 +12,7 @@ from sd_ui.jobs import foretold
 from sd_ui.services import Services
 from sd_ui.spec import fields
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.events import Cancelled, Done, Event, Failed, Loading, Stepped
+from sd_ui.spec.events import Cancelled, Done, Eased, Event, Failed, Loading, Stepped
 from sd_ui.spec.fields import FIELDS, IMAGE, INTEGER, NUMBER, SEED, Field
 from sd_ui.spec.request import MODES
 from sd_ui.ui import pictures, views
@@ -96,6 +96,8 @@ def of_event(services: Services, mine: str, event: Event) -> Said | None:
     match event:
         case Loading(what):
             return {"state": "loading", "text": what}
+        case Eased(text):
+            return {"state": "eased", "text": text}
         case Stepped():
             return {"state": "running", **views.progress(event)}
         case Done(ids, notes):

@@ -52,5 +52,13 @@ def test_a_recipe_of_another_program_comes_with_a_word_for_what_is_missing(servi
     assert [note for note in notes if "VAE lost" in note] and [note for note in notes if "LoRA gone" in note] and "vae" not in values
 
 
+def test_a_picture_that_was_made_with_less_memory_says_what_that_may_have_changed(services: SimpleNamespace) -> None:
+    made = Made(memory="groups", economies=("VAE in tiles", "denoiser in float8_e4m3fn"))
+    _, _, notes = said(services, "me", Metadata(Record(GenerationRequest("a quay", model=ModelChoice("sub/harbour")), made)))
+    assert any("made with VAE in tiles and denoiser in float8_e4m3fn" in note for note in notes)
+    _, _, notes = said(services, "me", Metadata(Record(GenerationRequest("a quay", model=ModelChoice("sub/harbour")), Made(memory="groups"))))
+    assert notes == ()  # where weights waited changes nothing
+
+
 def test_a_picture_that_says_nothing_changes_nothing(services: SimpleNamespace) -> None:
     assert said(services, "me", Metadata()) == ("txt2img", {}, ())

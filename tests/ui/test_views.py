@@ -9,6 +9,7 @@ from PIL import Image
 
 from sd_ui.jobs.worker import EngineState
 from sd_ui.models.index import ModelIndex
+from sd_ui.spec.events import Eased
 from sd_ui.spec.request import EMBEDDED
 from sd_ui.ui import views
 
@@ -33,6 +34,11 @@ def test_a_strip_that_is_gone_or_huge_is_left_out(tmp_path):
     huge.write_bytes(bytes(views.LARGEST_STRIP + 1))
     for samples in (tmp_path / "gone.webp", huge, None):
         assert views.about(replace(embedded(), samples=samples), "models")["strip"] == ""
+
+
+def test_a_job_that_goes_on_with_less_memory_says_so():
+    text = "Out of memory at step 12: continued with the denoiser in graphics memory block by block."
+    assert views.of_event(SimpleNamespace(id="job"), Eased(text)) == {"state": "loading", "job": "job", "text": text}
 
 
 def test_a_job_that_waits_says_how_long_where_that_is_known():

@@ -43,6 +43,8 @@ def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str,
     given = pictures.inputs(services, mine, made)
     if made.request.source is not None and "init" not in given:
         notes = (*notes, "Its input pictures are not on this server: open them again.")
+    if made.made.economies:
+        notes = (*notes, f"It was made with {' and '.join(made.made.economies)}, to save memory: without that, or with it, details may differ.")
     return made.request.mode, values | given, (*recipe.notes, *notes)
 
 
