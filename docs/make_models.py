@@ -70,7 +70,9 @@ FORMATS = """## Formats
   says which file goes where. Stable Diffusion 3 works without T5, too. The tokenizers of CLIP and T5 are bundled.
 - The text: CLIP in chunks of 75 tokens, as everywhere; T5 reads the whole prompt, filled up to 256 tokens (Flux.1 dev: 512), and nothing is cut off.
   Weights of words count for both, as in Forge. Clip skip 1 and 2 are the layer before the last; Flux.1 takes from CLIP the text as a whole alone.
-- Samplers: those that follow a flow; the others are refused. The schedule Automatic is that of diffusers' pipelines. Sizes are multiples of 16.
+- Samplers: Euler and Heun go the flow's own way; DPM++ 2M, DPM++ SDE, DPM++ 2M SDE (Heun), DPM++ 3M SDE, DPM2 and DEIS the same way in noise over
+  signal. The others are refused, and so are the schedules Polyexponential, KL Optimal, Align Your Steps, DDIM and Turbo. Automatic is the schedule of
+  diffusers' pipelines: even steps, shifted to noise (Flux.1 dev: the more, the larger the picture). Sizes are multiples of 16.
 - Flux.1 dev is told its guidance: **Distilled CFG scale**, 3.5; Fill 30, Depth 10. CFG scale is 1: above it, the negative prompt counts, in a second
   call of the model. Schnell is told nothing, and draws in 4 steps.
 - Depth: a map of one's own is given. Canny is refused. Previews: a matrix to colours, fitted to the model's own VAE when a picture begins.

@@ -6,8 +6,8 @@ from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.request import Sampling
 
 FLOWS = ("sd3", "flux")  # trained as rectified flows (Liu et al. 2022): noise is mixed in, not added
-SAMPLERS = ("Euler", "Heun")  # that follow them
-SCHEDULES = ("Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform", "Simple", "Normal", "DDIM", "Beta")  # that make sense between 1 and 0
+SAMPLERS = ("Euler", "Heun", "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM2", "DEIS")  # that follow them
+SCHEDULES = ("Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform", "Simple", "Normal", "Beta")  # that make sense between 1 and 0
 STEPS = {"sd3": 16, "flux": 16}  # pixels, by family: a token is a patch of 2x2 latent cells; 8 for the others
 
 
@@ -22,7 +22,7 @@ def check_sampling(card: ModelCard, sampling: Sampling) -> None:
     if card.family not in FLOWS:
         return
     if sampling.sampler not in SAMPLERS:
-        why = f"{sampling.sampler} is not made for {card.name}, whose kind (rectified flow) goes with {' and '.join(SAMPLERS)}"
+        why = f"{sampling.sampler} is not made for {card.name}, whose kind (rectified flow) goes with {', '.join(SAMPLERS)}"
         raise BadRequest("sampler", why)
     if sampling.schedule not in SCHEDULES:
         why = f"{sampling.schedule} is not made for {card.name}, whose kind (rectified flow) goes with {', '.join(SCHEDULES)}"

@@ -70,9 +70,11 @@ SHORT = {  # what programs before this one called them, besides their labels
 }  # fmt: skip
 
 
-def resolved(sampler: str, schedule: str) -> str:
-    """The schedule that a run really uses."""
-    return SAMPLERS[sampler].automatic if schedule == AUTOMATIC else schedule
+def resolved(sampler: str, schedule: str, flow: bool = False) -> str:
+    """The schedule that a run really uses. flow: of a model that was trained as one, whose own is even over its steps."""
+    if schedule != AUTOMATIC:
+        return schedule
+    return "Uniform" if flow else SAMPLERS[sampler].automatic
 
 
 def split(name: str) -> tuple[str, str | None]:

@@ -134,12 +134,17 @@ def test_sizes_are_whole_patches(cards):
 
 @pytest.mark.parametrize("model", ["sd3", "flux"])
 @pytest.mark.parametrize(
-    ("field", "value"), [("sampler", "DPM++ 2M"), ("sampler", "Euler a"), ("schedule", "Align Your Steps"), ("schedule", "Turbo")]
+    ("field", "value"), [("sampler", "UniPC"), ("sampler", "Euler a"), ("schedule", "Align Your Steps"), ("schedule", "Turbo")]
 )
 def test_what_cannot_follow_a_flow_is_refused_at_the_door(cards, model, field, value):
     with pytest.raises(BadRequest, match="rectified flow") as refused:
         fitted("txt2img", {"model": model, "sampler": "Euler", field: value}, cards)
     assert refused.value.field == field
+
+
+def test_others_than_euler_are_let_in(cards):
+    accepted = fitted("txt2img", {"model": "sd3", "sampler": "DPM++ 2M", "schedule": "Beta"}, cards)
+    assert accepted.request.sampling.sampler == "DPM++ 2M"
 
 
 def test_a_distilled_scale_is_a_field_of_its_own(cards):

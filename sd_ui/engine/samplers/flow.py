@@ -1,7 +1,7 @@
 """The noise levels of rectified flow (Liu et al. 2022), for families that were trained so: latents lie on the line from the clean ones to noise."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sd_ui.engine.samplers.levels import NoiseLevels, Numbers
 
+FAINTEST = 1e-4  # of the way: what is left of the signal at its beginning
 FLOW = "flow_prediction"  # the prediction type: noise less the clean latents
 
 
@@ -19,7 +20,7 @@ class FlowLevels(NoiseLevels):
     whole_steps: evenly means equal parts of the whole way from noise to nothing (Flux); otherwise the last step begins at the lowest level.
 
     Euler and Heun (and what else only follows slopes) are the same here: (x - clean) / sigma is what the model says. Methods that suppose
-    clean + sigma * noise are not: `table.plan` refuses them.
+    clean + sigma * noise are given `RatioLevels`.
     """
 
     shift: float = 1.0
@@ -56,3 +57,45 @@ class FlowLevels(NoiseLevels):
 
 def shifted(sigma: Any, shift: float) -> Any:
     return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class RatioLevels(NoiseLevels):
+    """The same flow for methods that suppose clean + sigma * noise. sigma: noise over signal, s / (1 - s) for a share of noise s.
+
+    A flow's latents are (1 - s) * clean + s * noise: those of such a method, shrunk by 1 + sigma. Nothing else is approximated; where the flow
+    begins with noise alone, the signal is that of the ten-thousandth part of the way.
+    """
+
+    flow: FlowLevels = field(kw_only=True)
+
+    @classmethod
+    def over(cls, flow: FlowLevels) -> "RatioLevels":
+        return cls(np.asarray([cls.ratio(flow, float(share)) for share in flow.sigmas]), FLOW, flow=flow)
+
+    @staticmethod
+    def ratio(flow: FlowLevels, share: float) -> float:
+        share = min(share, float(shifted(1 - FAINTEST, flow.shift)))
+        return share / (1 - share)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.flow.ends
+
+    def evenly(self, points: int) -> Numbers:
+        return self.flow.evenly(points)
+
+    def along(self, sigma: float) -> float:
+        return sigma / (1 + sigma)
+
+    def timestep(self, sigma: float) -> float:
+        return self.flow.timestep(self.along(sigma))
+
+    def sigma(self, timestep: float) -> float:
+        return self.ratio(self.flow, self.flow.sigma(timestep))
+
+    def scaled(self, x: Tensor, sigma: float) -> Tensor:
+        return x / (1 + sigma)
+
+    def denoised(self, said: Tensor, x: Tensor, sigma: float) -> Tensor:
+        return x / (1 + sigma) - said * self.along(sigma)

@@ -59,6 +59,10 @@ class NoiseLevels:
         first, last = self.ends
         return np.linspace(last, first, points)
 
+    def along(self, sigma: float) -> float:
+        """Where a path of noise is at this level; any rising function of sigma would do."""
+        return sigma
+
     def timestep(self, sigma: float) -> float:
         """Between 0 and the number of training steps - 1, with a fraction."""
         return float(np.interp(np.log(sigma), self.log_sigmas, np.arange(len(self))))

@@ -89,9 +89,10 @@ class SigmaPlan:
         return torch.tensor(self.levels.timestep(sigma), dtype=torch.float32, device=self.device)
 
     def tools(self, shape: torch.Size, randomness: Randomness) -> Tools:
-        path = BrownianPath(randomness.seed, *self.whole, lambda seed: randomness.unit(seed, shape))
+        along = self.levels.along
+        path = BrownianPath(randomness.seed, *map(along, self.whole), lambda seed: randomness.unit(seed, shape))
         return Tools(
             self.levels,
             noise=lambda: randomness.normal(shape).to(self.device),
-            brownian=lambda sigma, target: path.between(sigma, target).to(self.device),
+            brownian=lambda sigma, target: path.between(along(sigma), along(target)).to(self.device),
         )

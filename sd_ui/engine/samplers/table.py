@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sd_ui.engine.samplers import consistency, dpm, euler, multistep, sde, sigmas
-from sd_ui.engine.samplers.flow import FLOW, FlowLevels
+from sd_ui.engine.samplers.flow import FLOW, FlowLevels, RatioLevels
 from sd_ui.engine.samplers.levels import DistilledLevels, NoiseLevels
 from sd_ui.engine.samplers.method import Method
 from sd_ui.engine.samplers.plan import SigmaPlan
@@ -33,7 +33,8 @@ class Row:
     path: Callable[[Sigmas], Sigmas] | None = None
 
 
-FOLLOWS_FLOW = ("Euler", "Heun")
+FOLLOWS_FLOW = ("Euler", "Heun")  # in its own variables
+BY_RATIO = ("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM2", "DEIS")  # in noise over signal
 ROWS: dict[str, Row] = {
     "DPM++ 2M": Row(multistep.dpmpp_2m),
     "DPM++ SDE": Row(sde.dpmpp_sde),
@@ -68,17 +69,27 @@ def plan(name: str, schedule: str, facts: Mapping[str, Any], steps: int, run: in
     row = ROWS[name]
     levels = levels_of(name, facts)
     levels = DistilledLevels.thinned(levels) if row.distilled else levels
-    whole = planned(row, resolved(name, schedule), Wanted(steps, levels, family))
+    by_ratio = isinstance(levels, FlowLevels) and name in BY_RATIO
+    levels = replace(levels, whole_steps=True) if by_ratio else levels  # a last step from next to nothing is a long one in log sigma
+    whole = planned(row, resolved(name, schedule, is_flow(facts)), Wanted(steps, levels, family))
+    if by_ratio:
+        whole = [RatioLevels.ratio(levels, share) for share in whole]
+        levels = RatioLevels.over(levels)
     rest = whole[min(steps - run, len(whole) - 2) :]
     ends = min(sigma for sigma in whole if sigma > 0), whole[0]
     return SigmaPlan(row.method, levels, row.path(rest) if row.path else rest, ends, row.keeps_variance, device)
 
 
+def is_flow(facts: Mapping[str, Any]) -> bool:
+    return facts.get("prediction_type") == FLOW
+
+
 def levels_of(name: str, facts: Mapping[str, Any]) -> NoiseLevels:
-    if facts.get("prediction_type") != FLOW:
+    if not is_flow(facts):
         return NoiseLevels.of(facts)
-    if name not in FOLLOWS_FLOW:
-        raise BadRequest("sampler", f"{name} is not made for this kind of model (rectified flow), which goes with {' and '.join(FOLLOWS_FLOW)}")
+    if name not in FOLLOWS_FLOW + BY_RATIO:
+        fitting = ", ".join(FOLLOWS_FLOW + BY_RATIO)
+        raise BadRequest("sampler", f"{name} is not made for this kind of model (rectified flow), which goes with {fitting}")
     return FlowLevels.of(facts)
 
 
