@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from sd_ui.jobs import foretold
 from sd_ui.prompt import coined
 from sd_ui.prompt.coined import Vocabulary
-from sd_ui.jobs import foretold
 from sd_ui.spec.cards import LoraFacts, ModelCard
-from sd_ui.spec.events import Event, Loading, Mapped, Stepped
+from sd_ui.spec.events import Eased, Event, Loading, Mapped, Stepped
 
 View = dict[str, Any]
 MODES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "depth2img": "Depth"}
@@ -52,6 +52,8 @@ def of_event(job: Any, event: Event) -> View | None:
     match event:
         case Loading(what):
             return {"state": "loading", "job": job.id, "text": f"Loading {what}"}
+        case Eased(text):
+            return {"state": "loading", "job": job.id, "text": text}
         case Stepped():
             return {"state": "running", "job": job.id, "src": jpeg(event.preview), **progress(event)}
     return None
