@@ -20,6 +20,7 @@ INDEX = re.compile(r"(diffusion_pytorch_model|model)\.safetensors\.index(\.fp16)
 PICKLES, SINGLE, FACTS = (".bin", ".ckpt", ".pt", ".pth", ".msgpack"), (".safetensors", ".gguf"), (".json", ".txt", ".model")
 NOT_USED = ("safety_checker", "image_encoder")
 LONGEST_FACTS = 64 * 2**20  # bytes of a config or of a tokenizer's table
+GGUF_HEAD = 8 * 2**20  # bytes in which the head of a GGUF file lies, text models' vocabularies too
 LISTED = 40  # files that a question names
 
 
@@ -107,12 +108,14 @@ def _listed(found: Sequence[RemoteFile]) -> str:
 
 def _single(hub: Hub, repository: Repository, file: RemoteFile) -> Plan:
     """A look at its header tells before gigabytes are fetched whether it can be used."""
+    length = GGUF_HEAD
     if file.name.endswith(".safetensors"):
         start = hub.start_of(repository, file, 8)
-        length = int.from_bytes(start, "little")
+        length = 8 + int.from_bytes(start, "little")
         if len(start) < 8 or length > header.LONGEST:
             raise BadRequest("hub", f"{file.name} is damaged: it does not begin as a safetensors file does")
-        _usable(repository, file.name, lambda: files.judged(header.parsed(io.BytesIO(hub.start_of(repository, file, 8 + length)), file.size)).fault)
+    head = hub.start_of(repository, file, min(length, file.size))
+    _usable(repository, file.name, lambda: files.judged(header.parsed(io.BytesIO(head), file.size)).fault)
     return Plan(repository, "file", (file,))
 
 

@@ -6,7 +6,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Any
 
-from sd_ui.models import quantised, tokens
+from sd_ui.models import header, quantised, tokens
 from sd_ui.models.finding import VAE, Finding, faulty, with_channels
 from sd_ui.models.flow_folders import POSITIONS, defaults
 from sd_ui.models.header import Header
@@ -46,7 +46,7 @@ def of(found: Header) -> tuple[PublishedFlow, str] | None:
 
 
 def recognised(found: Header, known: PublishedFlow, prefix: str) -> Finding:
-    if any(quantised.FOUR_BITS in name for name in found.tensors):
+    if any(header.FOUR_BITS in name for name in found.tensors):
         return faulty(quantised.IN_ONE_FILE, known.family)
     try:
         facts = config(found, known, prefix)

@@ -16,6 +16,7 @@ BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8,
     "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
+FOUR_BITS = ".quant_state.bitsandbytes__"  # in the name of what tells how a weight was packed into four bits; then which of the ways
 WORDS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 
 
@@ -36,12 +37,15 @@ class Header:
 
     @property
     def numbers(self) -> int:
-        """How many there are in all tensors."""
-        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+        """How many there are in all tensors, once they are unpacked."""
+        halves = {name.partition(FOUR_BITS)[0] for name in self.tensors if FOUR_BITS in name}  # of bitsandbytes, two to a byte
+        return sum(math.prod(tensor.shape) * (2 if name in halves else 1) for name, tensor in self.tensors.items())
 
     @property
     def stored(self) -> str:
-        """How most of its numbers are stored, in a word: "fp16", "fp8", "Q4_K"."""
+        """How most of its numbers are stored, in a word: "fp16", "fp8", "Q4_K", "nf4"."""
+        if four := next((name.partition(FOUR_BITS)[2] for name in self.tensors if FOUR_BITS in name), ""):
+            return four
         counts: Counter[str] = Counter()
         for tensor in self.tensors.values():
             counts[tensor.dtype] += math.prod(tensor.shape)

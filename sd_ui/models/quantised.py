@@ -5,7 +5,6 @@ from typing import Any
 
 READ = "bitsandbytes"  # 4 and 8 bits, unpacked when the model is loaded: engine/bnb.py
 TITLES = {"torchao": "torchao", "quanto": "quanto", "modelopt": "NVIDIA's ModelOpt", "auto-round": "AutoRound", "gptq": "GPTQ", "awq": "AWQ"}
-FOUR_BITS = ".quant_state.bitsandbytes__"  # in the name of what tells how a weight was packed into four bits
 IN_ONE_FILE = "is packed into four bits by bitsandbytes, which is read in diffusers folders only. Take the model in GGUF or in 8-bit floats"
 INSTEAD = "Take the model in GGUF, in 8-bit floats, by bitsandbytes, or not quantised"
 

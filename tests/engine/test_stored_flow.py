@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from sd_ui.engine import bnb
 from sd_ui.engine.load import load
+from sd_ui.models import header
 from sd_ui.models.header import Unreadable
 from sd_ui.models.index import ModelIndex
 from sd_ui.models.quantised import fault
@@ -156,6 +157,12 @@ def eight_bits(name, weight):
     q = (weight / rows[:, None] * 127).round().to(torch.int8)
     stem = name.removesuffix("weight")
     return {name: q, f"{stem}SCB": rows, f"{stem}weight_format": torch.tensor(0, dtype=torch.uint8)}, q.float() * (rows / 127)[:, None]
+
+
+def test_memory_is_counted_by_what_is_unpacked(tmp_path):
+    saved, _ = four_bits("a.weight", torch.randn(40, 64))
+    found = header.read(save(saved, tmp_path / "x.safetensors"))
+    assert found.stored == "nf4" and 40 * 64 <= found.numbers < 1.1 * 40 * 64
 
 
 def test_damaged_layers_of_bitsandbytes_are_refused_in_words():

@@ -389,3 +389,16 @@ def test_a_hub_is_described_by_the_usual_variables(tmp_path):
     kept = Hub.of({"HF_HOME": str(tmp_path), "HF_ENDPOINT": "https://mirror.example/"})
     assert (kept.token, kept.endpoint) == ("hf_kept", "https://mirror.example") and "mirror.example" in kept.hosts
     assert Hub.of({"HF_HOME": str(tmp_path / "none")}).token == "" and COMMIT
+
+
+def test_a_gguf_file_is_looked_into_before_it_is_fetched(fetcher, fake, tmp_path):
+    import torch
+
+    from tests import gguf_files
+
+    names = ["img_in.weight", "double_blocks.0.img_attn.qkv.weight"]
+    for name, tensors in (("x.gguf", {"some.weight": torch.zeros(64, 32)}), ("cut.gguf", dict.fromkeys(names, torch.zeros(64, 32)))):
+        gguf_files.write(tmp_path / name, tensors, lambda name, tensor: "Q8_0", {"general.architecture": "llama"})
+    cut = (tmp_path / "cut.gguf").read_bytes()[:-1000]
+    fake.repositories["a/gguf"] = {"x.gguf": (tmp_path / "x.gguf").read_bytes(), "cut.gguf": cut}
+    assert "could not be used here" in refusal(fetcher, "a/gguf/x.gguf") and "an interrupted download?" in refusal(fetcher, "a/gguf/cut.gguf")
