@@ -17,7 +17,8 @@ from transformers.initialization import no_init_weights
 from sd_ui.engine import sidecar, stored
 from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family
-from sd_ui.models import tokens
+from sd_ui.models import mistaken, tokens
+from sd_ui.models.header import Unreadable
 from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.spec.errors import BadRequest
 
@@ -39,6 +40,8 @@ def read(*paths: Path) -> Weights:
     """All tensors of the files, mapped, not yet read. Headers are checked first: what is no such file is never opened as one."""
     found: dict[str, Tensor] = {}
     for path in paths:
+        if (holes := mistaken.unwritten(path)) > mistaken.HOLES:
+            raise Unreadable(f"{path.name} is damaged: {holes:.0%} of it was never written (a download that was broken off)")
         found |= stored.tensors(path)
     return found
 
@@ -73,6 +76,8 @@ def check(part: str, wanted: Weights, weights: Weights) -> None:
     for name, tensor in wanted.items():
         if tensor.shape != weights[name].shape:
             raise unfit(part, f"{name} has the shape {tuple(weights[name].shape)}, its config says {tuple(tensor.shape)}")
+        if tensor.is_floating_point() and isinstance(weights[name], Tensor) and not weights[name].is_floating_point():
+            raise unfit(part, f"{name} holds {str(weights[name].dtype).removeprefix('torch.')}, which are no weights")
 
 
 def facts(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:

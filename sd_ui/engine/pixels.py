@@ -1,5 +1,7 @@
 """Between pixels and latents: the VAE, in both directions."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,12 +12,24 @@ from sd_ui.engine.memory import economical
 
 
 class NotFinite(ArithmeticError):
-    """The model's numbers overflowed: what would have been a black picture."""
+    """The model's numbers overflowed, or its weights are none: what would have been a black picture. spoilt: parts with such weights."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__(
-            f"the model produced numbers that are not finite (in {str(dtype).removeprefix('torch.')}); try --dtype float32, or a lower CFG scale"
-        )
+    def __init__(self, dtype: torch.dtype, spoilt: Iterable[str] = ()) -> None:
+        precisely, parts = str(dtype).removeprefix("torch."), " and ".join(spoilt)
+        if parts:
+            why = f"weights of the {parts} are not finite in {precisely}: the model's file is damaged"
+            super().__init__(why if dtype == torch.float32 else f"{why}, or needs --dtype float32")
+        else:
+            super().__init__(f"the model produced numbers that are not finite (in {precisely}); try --dtype float32, or a lower CFG scale")
+
+
+def spoilt(loaded: Loaded) -> list[str]:
+    """Names of the parts that have weights which are no finite numbers. It looks at all of them: for when something went wrong."""
+    return [name for name, module in loaded.components.items() if not all(map(finite, module.parameters()))]
+
+
+def finite(weight: Tensor) -> bool:
+    return weight.is_meta or not weight.is_floating_point() or bool((weight.float() if weight.itemsize < 2 else weight).isfinite().all())
 
 
 def tensor(image: Image.Image) -> Tensor:
@@ -40,7 +54,7 @@ def encoded(loaded: Loaded, pixels: Tensor) -> Tensor:
 def decoded(loaded: Loaded, latents: Tensor) -> Image.Image:
     """(1, 4, h, w) -> RGB of 8h x 8w. A half-precision VAE that overflows is tried again in float32; raises NotFinite."""
     if not latents.isfinite().all():
-        raise NotFinite(loaded.place.dtype)
+        raise NotFinite(loaded.place.dtype, spoilt(loaded))
     pixels = _decoded(loaded, latents)
     if not pixels.isfinite().all() and loaded.vae.dtype != torch.float32:
         dtype = loaded.vae.dtype
@@ -50,7 +64,7 @@ def decoded(loaded: Loaded, latents: Tensor) -> Image.Image:
         finally:
             loaded.vae.to(dtype)
     if not pixels.isfinite().all():
-        raise NotFinite(loaded.vae.dtype)
+        raise NotFinite(loaded.vae.dtype, spoilt(loaded))
     array = (pixels / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(array[0].permute(1, 2, 0).cpu().numpy())
 
