@@ -29,6 +29,11 @@ in float64. With the same noise the last latents differ by less than 1e-4.
 - Schedule **Automatic** is A1111's choice for the sampler and rarely wrong. Karras spends more steps where little noise is left (detail),
   Uniform, Simple and SGM Uniform more where there is much (composition).
 
+![Five samplers with 2, 4, 8, 16 and 32 steps: two are never enough, 16 always; fresh noise finds other pictures](pictures/steps.webp)
+
+The pictures are the embedded model's, made by `python docs/make_pictures.py`: `a large shiny red sphere on a checkered floor, at sunset`,
+CFG scale 3, schedule Automatic. Large models show the same, and need more steps for it.
+
 ## Samplers
 Calls: how often the model is asked in each step; time grows with it. Fresh noise: the sampler adds some of its own, from the same seed; more
 steps then give another picture, not only a finer one. The last step, the one to no noise at all, costs one call with every sampler.
@@ -50,6 +55,8 @@ NOTES = """
 
 ## Schedules
 Sigma is noise over signal. Here are the sigmas of eight steps for a Stable Diffusion 1.x model, which knows levels from 0.0292 to 14.61.
+
+![Six schedules with only 6 steps of DPM++ 2M: with so few, Beta fails and the others differ in colour and sharpness](pictures/schedules.webp)
 """
 TAIL = """
 - All schedules go with all samplers but those that bring their own spacing (Uniform stands for it).
@@ -63,11 +70,23 @@ TAIL = """
   the numbers of an NVIDIA card on any machine; reading its text does so by itself. Up to about 125,000 latent numbers (a square of some 1400
   pixels) they are a card's own; above, they depend on the card.
 - **Variations**: the first noise goes from the seed's some way towards the variation seed's, on an arc. 0.05 to 0.2 keep the picture's idea.
+
+![From seed 7 to seed 4 by variation strength: first the sphere moves, then the sky changes](pictures/variation.webp)
+
 - **Resized seeds** put the noise of another size into the middle, so that another format is a similar picture. The noise source
   **Size-stable** does it for all sizes at once: its numbers belong to places counted from the middle, not to an order.
+
+![One seed in four sizes: with the usual noise four different pictures, with size-stable noise the same cube](pictures/sizes.webp)
+
 - **Eta noise seed delta** concerns the fresh noise of steps, but not that of the SDE samplers, as in A1111.
 
 ## Guidance
+**CFG scale** is how far each prediction is pushed from what the model says without the prompt to what it says with it.
+
+![CFG scales from 1 to 12: pale and vague, then clear, then burnt and out of shape](pictures/cfg.webp)
+
+![CFG scale 10 and what helps against it: CFG rescale, an earlier stop, APG](pictures/guidance.webp)
+
 - **CFG rescale** (Lin et al. 2023) takes back what a high scale adds in contrast. **Guidance start** is A1111's Skip Early CFG, counted in calls
   of the model as there; before it, and after **Guidance stop**, the model is asked with the prompt alone, in half the time.
 - **APG** (Sadat et al. 2024) limits the push of guidance and leaves out its part along the prediction, which saturates. It works on clean latents.
