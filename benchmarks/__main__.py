@@ -15,7 +15,8 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured; medians are reported")
-    parser.add_argument("--no-large", action="store_true", help="without the model of SD 1.5 size (it needs 5 GB and minutes on a CPU)")
+    large = "without models of SD 1.5 size (they need 10 GB of memory, 20 GB of the disk, and minutes on a CPU)"
+    parser.add_argument("--no-large", action="store_true", help=large)
     parser.add_argument("--no-start", action="store_true", help="without starting the program")
     parser.add_argument("--write", action="store_true", help="keep the table, dated, in benchmarks/results/")
     told = parser.parse_args()
@@ -27,6 +28,10 @@ def main() -> int:
     from benchmarks import loop
 
     found += loop.rows(told.rounds, not told.no_large)
+    if not told.no_large:
+        from benchmarks import swap
+
+        found += swap.rows(max(1, told.rounds // 2))
     from benchmarks import scan
 
     found += scan.rows(max(1, told.rounds // 2))

@@ -32,7 +32,8 @@ INDEX = {
 
 def written(place: Path) -> tuple[Path, Path]:
     """1,066 M numbers, 2.1 GB each. -> the file, the folder"""
-    file, folder = place / "random.safetensors", place / "random"
+    file, folder = place / "one file.safetensors", place / "random"
+    place.mkdir(parents=True, exist_ok=True)
     weights = {part: _random(module) for part, module in _modules().items()}
     _write_folder(folder, weights)
     renamed = {NAMES[part] + _published(part, name): tensor for part, named in weights.items() for name, tensor in named.items()}
