@@ -140,6 +140,7 @@ class Family:
     rgb: a row (red, green, blue) for each latent channel, and one more that is added, for previews without a decoder; () where none are known.
     joined: of several text encoders. painted: what an inpainting model is told besides latents. pictured_depth: a depth map is told as the latents
     of its picture. whole_steps: the usual schedule cuts the whole way into equal parts; otherwise its last step begins at the lowest level.
+    skips: it reads a layer of CLIP that clip skip can choose.
     zero_when_empty: an empty negative prompt is zeros instead of the embedding of no words. aligned: whose table of Align Your Steps is its own.
     vae_overflows: in float16, unless the VAE's config says that it does not.
     """
@@ -155,3 +156,4 @@ class Family:
     painted: Painted = mask_and_picture
     pictured_depth: bool = False
     whole_steps: bool = False
+    skips: bool = True

@@ -97,7 +97,8 @@ def with_vae(loaded: Loaded, card: ModelCard | None, hashes: Hashes | None = Non
 def needs(card: ModelCard, place: Place) -> int:
     """Bytes that the model will take in memory, from its headers. Raises BadRequest("model") where they cannot be read."""
     try:
-        return sum(header.read(file).numbers for file in folders.used(card.path)) * place.dtype.itemsize
+        files = (*folders.used(card.path), *(path for _, path in card.texts))
+        return sum(header.read(file).numbers for file in files) * place.dtype.itemsize
     except (Unreadable, OSError) as error:
         raise BadRequest("vae" if card.kind == "vae" else "model", f"{card.name} cannot be used: {why(error)}") from error
 

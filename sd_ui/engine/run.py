@@ -1,7 +1,7 @@
 """One job on its leased model: from its inputs to its pictures."""
 
 import time
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from sd_ui.engine.samplers.plan import SigmaPlan
 from sd_ui.engine.start import Scene
 from sd_ui.engine.stopwatch import Stopwatch
 from sd_ui.engine.timeline import PredictAt, Timeline
+from sd_ui.spec import fields
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Event, Stepped
 from sd_ui.spec.made import Made
@@ -217,11 +218,18 @@ class Run:
         )
 
     def notes(self) -> tuple[str, ...]:
+        return (*self.inputs.notes, *self.text.notes, *self.relief.notes, *self.unused())
+
+    def unused(self) -> Iterator[str]:
+        """Settings that this model does not know, or not so."""
         asked, layers = self.request.model.clip_skip, text.layers(self.loaded)
-        said = (*self.inputs.notes, *self.text.notes, *self.relief.notes)
-        if asked <= layers:
-            return said
-        return (*said, f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers.")
+        if asked > 1 and not self.loaded.family.skips:
+            yield "Clip skip means nothing to this model; it was not used."
+        elif asked > layers:
+            yield f"Clip skip {asked} was taken as {layers}: the text encoder has {layers} layers."
+        told = self.request.sampling.distilled_cfg
+        if told != fields.default("distilled_cfg_scale") and not self.loaded.denoiser.config.get("guidance_embeds"):
+            yield "Distilled CFG scale means nothing to this model; it was not used."
 
 
 def drawn(request: GenerationRequest, index: int, image: Image.Image, made: Made, notes: tuple[str, ...]) -> Drawn:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sd_ui.engine import depth, start
+from sd_ui.engine import depth, start, trained_flow
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.run import Inputs
@@ -20,7 +20,7 @@ from tests.engine.kflow import followed
 from tests.engine.test_load import card
 from tests.engine.test_oracle import INPUTS, NEGATIVE, PROMPT, STEPS, STRENGTH, the_mean_and_not_a_draw  # noqa: F401
 from tests.engine.test_oracle_sd3 import PAINTED, SIZED, t5_for_stock
-from tests.engine.tiny import CPU, DEPTH, PICTURE, REF, SEED, SIZE, latents_of, run_of
+from tests.engine.tiny import CPU, DEPTH, PICTURE, REF, SEED, SIZE, latents_of, loaded, run_of
 from tests.mmdit import flux_folder
 
 DISTILLED = 2.5
@@ -88,3 +88,24 @@ def test_with_diffusers_own_scheduler_only_the_last_bits_differ(mode):
     dynamic = {} if "schnell" in mode else {"use_dynamic_shifting": True, "shift": 3.0}
     ours, theirs = both(mode, scheduler=diffusers.FlowMatchEulerDiscreteScheduler(**dynamic))
     assert float((ours - theirs).abs().max()) <= 1e-5
+
+
+@pytest.mark.parametrize(("kind", "unused"), [({}, ["Clip skip"]), (SCHNELL, ["Clip skip", "Distilled CFG scale"]), (None, ["Distilled CFG scale"])])
+def test_settings_that_a_model_does_not_know_are_told(kind, unused):
+    request = GenerationRequest(PROMPT, model=ModelChoice(clip_skip=2), sampling=Sampling(steps=2, distilled_cfg=9), width=SIZE, height=SIZE)
+    ours = loaded() if kind is None else model(**kind)
+    assert [note.split(" means")[0] for note in run_of(ours, request).notes()] == unused
+
+
+def test_the_scale_that_is_told_changes_the_picture_of_dev_alone():
+    def drawn(kind, scale):
+        sampling = Sampling("Euler", "Automatic", 2, 1.0, distilled_cfg=scale)
+        return latents_of(run_of(model(**kind), GenerationRequest(PROMPT, sampling=sampling, width=SIZE, height=SIZE, seed=SEED)))
+
+    assert not torch.equal(drawn({}, 2.0), drawn({}, 8.0)) and torch.equal(drawn(SCHNELL, 2.0), drawn(SCHNELL, 8.0))
+
+
+def test_a_large_picture_begins_with_more_noise():
+    small, large = (trained_flow.sized(model().scheduler_config, *size)["shift"] for size in ((256, 256), (1024, 1024)))
+    assert small == pytest.approx(1.6487, abs=1e-3) and large == pytest.approx(3.1582, abs=1e-3)  # e^0.5 for 256 tokens, e^1.15 for 4096
+    assert trained_flow.sized(model(**SCHNELL).scheduler_config, 1024, 1024)["shift"] == 1.0

@@ -80,4 +80,4 @@ def painted(white: Tensor, cells: Tensor, masked: Tensor) -> Tensor:
     return torch.cat([masked, pixel_unshuffle(white, LATENT_SCALE).to(masked)], dim=1)
 
 
-FLUX = Family("flux", read, predict, (), joined=joined, painted=painted, pictured_depth=True, whole_steps=True)
+FLUX = Family("flux", read, predict, (), joined=joined, painted=painted, pictured_depth=True, whole_steps=True, skips=False)
