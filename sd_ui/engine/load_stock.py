@@ -6,7 +6,7 @@ from typing import Any
 import diffusers
 import transformers
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from sd_ui.engine import load as loading
 from sd_ui.engine import parts
@@ -67,7 +67,7 @@ def _of_transformers(part: Part, place: Place) -> nn.Module:
     """By transformers' own reader of tensors, which knows the names that earlier versions gave them, and what must stay in float32."""
     kind = getattr(transformers, part.kind)
     said = {name: value for name, value in folders.config(part.path / folders.CONFIG).items() if name not in NOT_FACTS}
-    weights = {name: tensor.clone() for name, tensor in parts.read(*folders.weights(part.path)).items()}
+    weights = {name: _copied(tensor, place) for name, tensor in parts.read(*folders.weights(part.path)).items()}
     try:
         config = kind.config_class.from_dict(said)
         module, told = kind.from_pretrained(None, config=config, state_dict=weights, dtype=place.dtype, output_loading_info=True)
@@ -76,6 +76,11 @@ def _of_transformers(part: Part, place: Place) -> nn.Module:
     _check(part, told)
     placed: nn.Module = module.to(place.device).eval().requires_grad_(False)
     return placed
+
+
+def _copied(tensor: Tensor, place: Place) -> Tensor:
+    """In main memory, unpacked; never a view of the mapped file."""
+    return tensor.to(dtype=place.dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _check(part: Part, told: Any) -> None:

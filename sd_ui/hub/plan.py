@@ -17,7 +17,7 @@ from sd_ui.spec.values import shown
 
 WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(\.fp16)?(?:-(\d{5})-of-(\d{5}))?(\.fp16)?\.safetensors")
 INDEX = re.compile(r"(diffusion_pytorch_model|model)\.safetensors\.index(\.fp16)?\.json")
-PICKLES, SINGLE, FACTS = (".bin", ".ckpt", ".pt", ".pth", ".msgpack"), (".safetensors", ".gguf"), (".json", ".txt", ".model")
+PICKLES, SINGLE, FACTS = (".bin", ".ckpt", ".pt", ".pth", ".msgpack"), (".safetensors", ".gguf"), (".json", ".txt", ".model", ".jinja")
 NOT_USED = ("safety_checker", "image_encoder")
 LONGEST_FACTS = 64 * 2**20  # bytes of a config or of a tokenizer's table
 GGUF_HEAD = 8 * 2**20  # bytes in which the head of a GGUF file lies, text models' vocabularies too

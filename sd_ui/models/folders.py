@@ -160,6 +160,10 @@ def _checkpoint(path: Path) -> Finding:
 
 def stranger(index: dict[str, Any]) -> Finding | None:
     """What a model_index.json tells of a model that cannot be used here; None where it tells nothing against it."""
+    from sd_ui.models import stock_folders
+
+    if known := stock_folders.family_of(index):
+        return faulty(fault, known.name) if (fault := stock_folders.refused(index, known)) else None
     pipeline = str(index.get("_class_name", PIPELINES[0]))
     if pipeline not in PIPELINES:
         family = next((family for start, family in UNSUPPORTED.items() if pipeline.startswith(start)), "")

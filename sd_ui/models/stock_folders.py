@@ -71,6 +71,16 @@ def parts(path: Path, family: StockFamily) -> tuple[Part, ...]:
     return tuple(Part(name, _kind(name, index.get(name), allowed), path / name) for name, allowed in family.parts.items())
 
 
+def refused(index: Mapping[str, Any], family: StockFamily) -> str:
+    """Why a folder with this index cannot be used, whatever else is in it; "" where nothing in the index is against it."""
+    try:
+        for name, allowed in family.parts.items():
+            _kind(name, index.get(name), allowed)
+    except Unreadable as error:
+        return str(error)
+    return ""
+
+
 def flags(path: Path, family: StockFamily) -> dict[str, bool]:
     """What else the pipelines' constructors are told. Raises Unreadable."""
     index = folders.config(path / folders.INDEX)

@@ -179,7 +179,7 @@ def test_a_truncated_file_is_refused_at_the_look(folder):
 
 def test_a_quantised_part_is_refused(folder):
     path = folder / "text_encoder" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "bitsandbytes"}}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "gptq"}}))
     assert "quantised" in folders.look(folder).fault
 
 

@@ -41,7 +41,7 @@ def test_such_a_model_brings_its_own_sampler_and_settings():
 @pytest.mark.parametrize(("field", "value"), [
     ("sampler", "Euler"), ("schedule", "Karras"), ("vae", "vae"), ("refiner", "sd"), ("clip_skip", 2), ("noise_source", "NV"),
     ("variation_strength", 0.5), ("eta_seed_delta", 31337), ("guidance", "APG"), ("cfg_rescale", 0.7), ("guidance_start", 0.2),
-    ("guidance_stop", 0.8), ("cfg_scale", 0.5), ("cfg_scale", -1),
+    ("guidance_stop", 0.8), ("cfg_scale", 0.5), ("cfg_scale", -1), ("hires_upscaler", "Lanczos"),
 ])  # fmt: skip
 def test_what_a_pipeline_cannot_do_is_refused_by_its_field(field, value):
     with pytest.raises(BadRequest) as refused:
@@ -87,7 +87,9 @@ def test_its_sampler_is_refused_for_every_other_model():
     with pytest.raises(BadRequest) as refused:
         fitted(model="sd", sampler=MODELS_OWN)
     assert refused.value.field == "sampler"
-    assert fitted(model="sd").request.sampling.sampler in SAMPLERS
+    with pytest.raises(BadRequest) as refused:
+        fitted(model="sd", hires_upscaler="Lanczos", hires_sampler=MODELS_OWN)
+    assert refused.value.field == "hires_sampler" and fitted(model="sd").request.sampling.sampler in SAMPLERS
 
 
 def test_it_goes_on_for_no_other_model():
