@@ -29,6 +29,7 @@ class Arrangement:
         if (policy, now) == (self.policy, self._laid):
             return
         self.rest()
+        self.policy = None  # should memory run out on the way
         for name, module in trees:
             if policy.fp8 and offload.is_denoiser(name):
                 layerwise.store(module, place.dtype)

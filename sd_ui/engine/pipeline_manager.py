@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.footprint import Work
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.offload import HOST, is_denoiser
-from sd_ui.engine.policy import RESIDENT, Policy, Wishes, gentlest
+from sd_ui.engine.policy import LOADING, RESIDENT, Policy, Wishes, gentlest
+from sd_ui.engine.relief import NothingFits, first_that_fits
 from sd_ui.engine.residents import Resident
 from sd_ui.engine.thrift import Thrift
 from sd_ui.models.hashes import Hashes
@@ -26,7 +26,7 @@ from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.prompt import networks
 from sd_ui.prompt.networks import LoraTag
 from sd_ui.spec.cards import ModelCard
-from sd_ui.spec.errors import BadRequest, is_out_of_memory
+from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.made import WornLora
 from sd_ui.spec.request import ModelChoice
 from sd_ui.spec.values import unknown
@@ -113,7 +113,8 @@ class PipelineManager:
         First what nobody uses makes room; then the model itself takes a gentler policy, and keeps it for this size.
         """
         kept = self._resident(loaded)
-        kept.arrangement.rest()
+        for one in self._borrowed:
+            one.arrangement.rest()  # what is not being called at this moment can come again
         if self._keep_within(0, spared=kept):
             return "what no job uses out of memory"
         now = kept.arrangement.policy or Policy()
@@ -134,7 +135,20 @@ class PipelineManager:
         if now is not None and kept.leases > 1 and gentlest(self._thrift.rungs, policy, now) == now:
             policy, why = now, kept.arrangement.why
         self._make_room(footprint.peak(policy), kept)
-        self._make(kept, policy, why)
+        while not self._made(kept, policy, why):
+            gentler = self._thrift.gentler(policy, LOADING)
+            if gentler is None:
+                raise self._too_large("model", kept.name, kept.sizes.whole)
+            policy, why = gentler, self._thrift.learn(kept.name, work, gentler)
+            memory.tidy(self.place.device)
+
+    def _made(self, kept: Resident, policy: Policy, why: str) -> bool:
+        """Whether there was memory enough for the weights to come where the policy wants them."""
+        try:
+            first_that_fits([lambda: self._make(kept, policy, why)])
+        except NothingFits:
+            return False
+        return True
 
     def _make(self, kept: Resident, policy: Policy, why: str) -> None:
         trees = [tree for one in self._sharing(kept) for tree in one.trees()]
@@ -221,17 +235,11 @@ class PipelineManager:
         return replace(there, attention=active)
 
     def _squeezed(self, ways: Sequence[Callable[[], Made]], spared: Resident | None, too_large: Callable[[], BadRequest]) -> Made:
-        """One way after the other, until there is memory enough; after the first nothing else is in it."""
-        for make in ways:
-            try:
-                return make()
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                traceback.clear_frames(error.__traceback__)
-                failure = error
-            self._keep_within(0, spared=spared, parks=False)
-        raise too_large() from failure
+        """One way after the other; after the first nothing else is in memory."""
+        try:
+            return first_that_fits(ways, lambda: self._keep_within(0, spared=spared, parks=False))
+        except NothingFits as error:
+            raise too_large() from error
 
     def _too_large(self, field: str, what: str, needed: int) -> BadRequest:
         free = memory.free(self.place.device) / 2**20
@@ -299,23 +307,33 @@ class PipelineManager:
             if self._filled() <= room:
                 break
             if kept.leases == 0 and kept is not spared:
-                left |= self._park(kept) if parks and self._parkable(kept) else self._drop(key)
+                left |= (parks and self._park(kept)) or self._drop(key, only_there=parks)
         if left:
             memory.tidy(self.place.device)
         return left
 
-    def _parkable(self, kept: Resident) -> bool:
-        waiting = residents.size(self._kept.values(), HOST) + residents.size([kept])
-        return self._thrift.apart and not any(one.leases for one in self._sharing(kept)) and waiting <= memory.budget(HOST)
-
     def _park(self, kept: Resident) -> bool:
-        """-> whether it was on the device"""
-        was_there = residents.size([kept], self.place.device) > 0
-        if was_there:
-            kept.arrangement.park(once(tree for one in self._sharing(kept) for tree in one.trees()))
-        return was_there
+        """-> whether all of it left the device for main memory"""
+        before, sharing = residents.size([kept], self.place.device), self._sharing(kept)
+        if not self._thrift.apart or not before or any(one.leases for one in sharing) or not self._waiting_room(before):
+            return False
+        kept.arrangement.park(once(tree for one in sharing for tree in one.trees()))
+        return residents.size([kept], self.place.device) == 0
 
-    def _drop(self, key: Key) -> bool:
+    def _waiting_room(self, needed: int) -> bool:
+        """Whether so many bytes more may wait in main memory. What has waited longest leaves for them."""
+        for key, one in list(self._kept.items()):
+            if residents.size(self._kept.values(), HOST) + needed <= memory.budget(HOST):
+                return True
+            if one.leases == 0 and not residents.size([one], self.place.device):
+                self._drop(key)
+        return residents.size(self._kept.values(), HOST) + needed <= memory.budget(HOST)
+
+    def _drop(self, key: Key, only_there: bool = False) -> bool:
+        """only_there: a model that waits in main memory takes nothing that anybody needs now."""
+        kept = self._kept.get(key)
+        if kept is None or (only_there and not residents.size([kept], self.place.device)):
+            return False
         with self._lock:
             del self._kept[key]
         return True

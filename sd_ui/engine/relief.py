@@ -1,7 +1,7 @@
 """What a job does when memory runs out: it gives back what it can, goes on more gently, and repeats nothing that was done."""
 
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -11,6 +11,25 @@ from sd_ui.spec.events import Eased, Event
 
 Result = TypeVar("Result")
 Ease = Callable[[str], str | None]  # stage of a job -> how it goes on from now, in words; None: nothing is gentler than what failed
+
+
+class NothingFits(MemoryError):
+    """The last way found no memory either; its own error is the cause."""
+
+
+def first_that_fits(ways: Sequence[Callable[[], Result]], between: Callable[[], object] = bool) -> Result:
+    """One way of doing something after the other, until there is memory enough. between: makes room. Raises NothingFits."""
+    for i, way in enumerate(ways):
+        try:
+            return way()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)
+            failure = error
+        if i < len(ways) - 1:
+            between()
+    raise NothingFits(str(failure)) from failure
 
 
 def never(stage: str) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sd_ui.engine import footprint, load, memory
+from sd_ui.engine import footprint, load, memory, offload
 from sd_ui.engine.device import choose
 from sd_ui.engine.footprint import Footprint, Sizes, Work
 from sd_ui.engine.pipeline_manager import PipelineManager
@@ -164,6 +164,20 @@ def test_a_budget_is_kept(models, monkeypatch):
         assert pipelines.policy(small) == Policy() and pipelines.policy(large).weights != RESIDENT
 
 
+def test_weights_that_find_no_memory_on_their_way_to_the_device_come_more_gently(models, monkeypatch):
+    pipelines, real, laid = manager(models, monkeypatch), offload.lay, []
+
+    def short(trees, weights, *more):
+        laid.append(weights)
+        if weights == RESIDENT:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(trees, weights, *more)
+
+    monkeypatch.setattr(offload, "lay", short)
+    with pipelines.lease(ModelChoice("a")) as loaded:
+        assert pipelines.policy(loaded) == Policy(COMPONENTS) and laid == [RESIDENT, COMPONENTS]
+
+
 def test_while_others_use_a_model_it_stays_as_gentle_as_they_need_it(models, monkeypatch):
     pipelines = manager(models, monkeypatch)
     with pipelines.lease(ModelChoice("a"), work=LARGE) as loaded:
@@ -173,6 +187,17 @@ def test_while_others_use_a_model_it_stays_as_gentle_as_they_need_it(models, mon
             assert same is loaded and pipelines.policy(loaded) == Policy(COMPONENTS)
     with pipelines.lease(ModelChoice("a"), work=Work(64, 64)) as loaded:
         assert pipelines.policy(loaded) == Policy()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card: only there can models leave it and wait in main memory")
+def test_a_model_that_no_job_uses_waits_in_main_memory_and_comes_back(models):
+    pipelines = PipelineManager(models.cards, choose("cuda"), 1)
+    with pipelines.lease(ModelChoice("a")) as loaded:
+        unet = loaded.denoiser
+    with pipelines.lease(ModelChoice("b")):
+        assert pipelines.resident == ("b", "a") and next(unet.parameters()).device.type == "cpu"
+    with pipelines.lease(ModelChoice("a")) as again:
+        assert again.denoiser is unet and next(unet.parameters()).device.type == "cuda"
 
 
 def test_two_vaes_of_one_checkpoint_are_arranged_together(models, monkeypatch, tmp_path):
