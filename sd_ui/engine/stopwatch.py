@@ -90,11 +90,11 @@ def watched(where: torch.device) -> Iterator[Peak]:
             peak.most = int(torch.cuda.max_memory_allocated(where))
         return
     process, ended = psutil.Process(), Event()
-    peak = Peak(before := int(process.memory_info().rss), before)
+    peak = Peak(before := own(process), before)
 
     def look() -> None:
         while not ended.wait(LOOKS_APART):
-            peak.most = max(peak.most, int(process.memory_info().rss))
+            peak.most = max(peak.most, own(process))
 
     looking = Thread(target=look, name="memory", daemon=True)
     looking.start()
@@ -103,3 +103,9 @@ def watched(where: torch.device) -> Iterator[Peak]:
     finally:
         ended.set()
         looking.join()
+
+
+def own(process: psutil.Process) -> int:
+    """Bytes that are nobody else's: without pages of files, which come when weights that are mapped are first used, and which the system may take."""
+    now = process.memory_info()
+    return int(now.rss - getattr(now, "shared", 0))
