@@ -58,6 +58,8 @@ FORMATS = """## Formats
   (`modelspec.prediction_type`, `modelspec.predict_key`, `modelspec.architecture`); a `.yaml` of the same name beside it; its name (`v-pred`, `768-v`;
   in Stable Diffusion 2 also `768` and `512`); and where nothing tells, Stable Diffusion 2 is asked itself, in one small call of the U-Net.
 - The depth estimator of Stable Diffusion 2's depth model is read from the folder (DPT, GLPN) or from the one file (MiDaS's DPT-Hybrid).
+- Latent consistency models whose U-Net is told the CFG scale (LCM Dreamshaper and its like) run as any other of their family, in a few steps of LCM at
+  scale 8 or so; the negative prompt is in what they learnt, and is not asked for.
 - A refiner is any checkpoint for the same latents: it takes over where the noise is low, with its own reading of the prompts.
 - Clip skip 1 is the layer that the family was trained with: the last one in Stable Diffusion 1.x, the one before the last in 2.x and SDXL.
   For SDXL 2 means the same as 1; larger numbers go further back everywhere.

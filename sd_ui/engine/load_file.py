@@ -72,6 +72,8 @@ def _told(found: Header, level: int, config: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {"cross_attention_dim": cross[1]} if len(cross) == 2 else {}
     if isinstance(config["attention_head_dim"], list):  # Stable Diffusion 1.x has 8 heads everywhere
         facts["attention_head_dim"] = [max(1, width // HEAD) for width in config["block_out_channels"]]
+    told = found.shape(UNET + files.TOLD_SCALE)
+    facts |= {"time_cond_proj_dim": told[1]} if len(told) == 2 else {}
     return facts | ({"projection_class_embeddings_input_dim": beside[1]} if len(beside) == 2 else {})
 
 

@@ -84,7 +84,8 @@ def _clip_tensors(name: str, tensor: Tensor) -> dict[str, Tensor]:
 def _unet_prefixes(levels: tuple[bool, ...]) -> dict[str, str]:
     """Levels of two (down) and three (up) blocks; attentions of levels that have none exist in the table only."""
     found = {
-        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2", "add_embedding.linear_1": "label_emb.0.0",
+        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+        "time_embedding.cond_proj": "time_embed.cond_proj", "add_embedding.linear_1": "label_emb.0.0",
         "add_embedding.linear_2": "label_emb.0.2", "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
         "mid_block.attentions.0.": "middle_block.1.", "mid_block.resnets.0.": "middle_block.0.", "mid_block.resnets.1.": "middle_block.2.",
     }  # fmt: skip

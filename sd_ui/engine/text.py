@@ -49,7 +49,8 @@ class TextEncoder:
         wanted = language.positive(prompt, steps, earlier)
         reading = Reading(loaded, clip_skip, emphasis, inversions)
         said = [self._said(reading, timed) for timed in wanted]
-        if not needs_uncond(cfg_scale) and [timed.weight for timed in wanted] == [1.0]:
+        is_told = loaded.denoiser.config.get("time_cond_proj_dim") is not None  # the CFG scale: such models are not asked without the prompt
+        if (is_told or not needs_uncond(cfg_scale)) and [timed.weight for timed in wanted] == [1.0]:
             return reading.noted(joined(said, None), wanted)
         (unwanted,) = language.negative(negative, steps, earlier)
         return reading.noted(joined(said, self._unwanted(reading, unwanted)), [*wanted, unwanted])

@@ -11,12 +11,12 @@ from sd_ui.spec.cards import INVERSION, TEXT, Defaults
 
 TEXT_FOLDERS = ("text_encoder", "text_encoders", "clip")  # what lies there is no checkpoint, whatever it is
 VAES = {4: "", 16: "flux"}  # families by channels of latents; "" where a VAE serves several
+TOLD_SCALE = "time_embed.cond_proj.weight"  # in latent consistency models whose U-Net is told the CFG scale
 V_SIDE = 768  # pixels that Stable Diffusion 2 was made for where it predicts v
 DEEP = UNET + "input_blocks.8.1.transformer_blocks.9.norm1.weight"  # in Stable Diffusion XL as published; its distilled forms have fewer layers
 STRANGERS = (  # by a part of some tensor's name; the first that fits counts
     ("edm_mean", "sdxl", "is a Playground 2.5 model, which is not supported yet"),
     ("edm_vpred.", "sdxl", "is a model with a continuous noise schedule (CosXL), which is not supported yet"),
-    ("time_embed.cond_proj.", "", "is a latent consistency model whose U-Net is told the CFG scale, which is not supported yet"),
     ("cond_stage_model.roberta.", "", "is an AltDiffusion model, which is not supported yet"),
     ("embedder.model.", "sd2", "is a Stable unCLIP model, which is not supported yet"),
     ("control_model.", "", "is a ControlNet, which is not supported yet"),
@@ -74,6 +74,7 @@ def recognised(found: Header) -> Finding:
 def _described(found: Header, known: Published, channels: int) -> Finding:
     positions = known.texts[0].positions(found)
     finding = Finding(family=known.family, defaults=Defaults(width=known.side, height=known.side), positions=positions[0] if positions else 77)
+    finding = replace(finding, is_told_scale=UNET + TOLD_SCALE in found.tensors)
     return with_channels(finding if _has_vae(found) else replace(finding, lacks=(VAE,)), channels)
 
 

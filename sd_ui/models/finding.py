@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sd_ui.models.lora_keys import Layer
-from sd_ui.spec.cards import Defaults, InversionFacts, LoraFacts, Stock
+from sd_ui.spec.cards import Defaults, InversionFacts, LoraFacts, ModelCard, Stock
+from sd_ui.spec.samplers import AUTOMATIC
 
 CHECKPOINT, VAE = "checkpoint", "vae"
 OF_THE_DISK = ("the file cannot be opened: ", "it cannot be read: ")  # how faults begin that are not the file's own, and may be gone the next time
@@ -24,6 +25,8 @@ class Finding:
     """fault: why it cannot be used, "" where it can. positions: of the text encoder. tokenizer: the folder with its files.
 
     layers: that a LoRA changes, with rows and columns of their weights.
+
+    is_told_scale: a latent consistency model whose U-Net is told the CFG scale (Luo et al. 2023).
 
     lacks: parts that it comes without, and that other files can give: "vae".
 
@@ -45,11 +48,18 @@ class Finding:
     prediction: str = ""
     stored: str = ""
     lacks: tuple[str, ...] = ()
+    is_told_scale: bool = False
     stock: Stock | None = None
 
 
 def faulty(why: str, family: str = "", kind: str = CHECKPOINT) -> Finding:
     return Finding(kind, family, fault=why)
+
+
+def settled(card: ModelCard, finding: Finding) -> ModelCard:
+    """With the settings that a model needs whatever its family: one that is told the CFG scale draws in few steps, at a scale as large as ever."""
+    usual = card.defaults
+    return replace(card, defaults=replace(usual, steps=4, cfg_scale=8.0, sampler="LCM", schedule=AUTOMATIC)) if finding.is_told_scale else card
 
 
 def with_channels(finding: Finding, channels: int) -> Finding:

@@ -200,12 +200,11 @@ def _check_weights(part: str, *files: Path) -> None:
 def _described(path: Path) -> Finding:
     unet, (text, tokenizer) = config(path / "unet" / CONFIG), texts(path)[0]
     known = family(path)
-    if unet.get("time_cond_proj_dim") is not None:
-        return faulty("is a latent consistency model whose U-Net is told the CFG scale, which is not supported yet", known)
     side = _whole(unet.get("sample_size"), SIDES.get(known, 64)) * 8
     finding = Finding(
         family=known,
         defaults=Defaults(width=side, height=side),
+        is_told_scale=unet.get("time_cond_proj_dim") is not None,
         positions=_whole(config(path / text / CONFIG).get("max_position_embeddings"), 77),
         tokenizer=path / tokenizer,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from sd_ui.models import amounts, beside, files, fitting, folders, library, loras, own, presets, scan, tokens
 from sd_ui.models.beside import Surroundings
-from sd_ui.models.finding import CHECKPOINT, OF_THE_DISK, VAE, Finding, faulty
+from sd_ui.models.finding import CHECKPOINT, OF_THE_DISK, VAE, Finding, faulty, settled
 from sd_ui.models.findings import Findings
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.header import Unreadable
@@ -81,7 +81,7 @@ class ModelIndex:
                 self._found.flush()
         self._found.flush()
         self._beside.flush()
-        usual = {candidate.name: presets.applied(known, self._card(candidate, finding, beside)) for candidate, finding, beside in found}
+        usual = {one.name: settled(presets.applied(known, self._card(one, finding, beside)), finding) for one, finding, beside in found}
         with self._lock:
             said = self._own.read()
             self._findings = {candidate.name: finding for candidate, finding, _ in found}

@@ -255,13 +255,6 @@ def test_an_sdxl_of_another_kind_of_noise_or_latents_is_refused_in_words(tmp_pat
     assert "another kind of noise or latents" in card(path).fault
 
 
-def test_a_latent_consistency_model_is_refused_in_words(tmp_path):
-    path = sdxl_folder(tmp_path / "model")
-    config = path / "unet" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"time_cond_proj_dim": 256}))
-    assert "latent consistency" in card(path).fault
-
-
 def test_parts_that_come_in_several_files_are_joined(tmp_path):
     """As diffusers saves what is larger than 10 GB, such as the U-Net of SDXL in single precision."""
     path = sdxl_folder(tmp_path / "model")

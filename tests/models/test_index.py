@@ -83,7 +83,6 @@ def test_a_folder_that_is_a_model_itself_may_be_given(models):
         (["model.diffusion_model.label_emb.0.0.weight"], "XL U-Net alone"),
         (["cond_stage_model.model.ln_final.bias", "model.diffusion_model.label_emb.0.0.weight"], "unCLIP"),
         (["cond_stage_model.roberta.x", "model.diffusion_model.out.0.bias"], "AltDiffusion"),
-        (["model.diffusion_model.time_embed.cond_proj.weight"], "latent consistency"),
         (["model.diffusion_model.joint_blocks.0.x_block.bias"], "do not go together"),
         (["double_blocks.0.img_attn.bias"], "do not go together"),
         (["lora_unet_down_blocks_0.lora_up.weight"], "LoRA"),

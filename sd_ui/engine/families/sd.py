@@ -51,10 +51,13 @@ def predicted_by(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, ch
 
     beside: what the U-Net is told besides latents, time and text, a row for each of its rows.
     """
-    plain = asking(unet, replace(text, perturbation=None), channels, beside)
+    told = told_scale(unet, cfg_scale)
+    if told is not None:  # which is then no matter of how predictions are joined
+        text, cfg_scale = replace(text, uncond=text.uncond if len(text.conds) > 1 else None), 1.0
+    plain = asking(unet, replace(text, perturbation=None), channels, beside, told)
     if (perturbation := text.perturbation) is None:
         return lambda latents, timestep: answer(text, plain(latents, timestep), cfg_scale)
-    both, weights = asking(unet, text, channels, beside), [cond.weight for cond in text.conds]
+    both, weights = asking(unet, text, channels, beside, told), [cond.weight for cond in text.conds]
 
     def predict_perturbed(latents: Tensor, timestep: Tensor) -> Prediction:
         scale = perturbed.strength(perturbation, timestep)
@@ -66,8 +69,24 @@ def predicted_by(unet: torch.nn.Module, text: Conditioning, cfg_scale: float, ch
     return predict_perturbed
 
 
-def asking(unet: torch.nn.Module, text: Conditioning, channels: Tensor | None, beside: Beside) -> Callable[[Tensor, Tensor], list[Tensor]]:
-    """Latents and a time -> what the U-Net says, a row for each text in the order of its calls."""
+def told_scale(unet: torch.nn.Module, cfg_scale: float) -> Tensor | None:
+    """(1, d): the CFG scale as latent consistency models are told it (Luo et al. 2023), by sines and cosines of 1000 times scale - 1.
+
+    None for others. The negative prompt is in what they learnt, and is not asked for.
+    """
+    width: int | None = unet.config.time_cond_proj_dim  # type: ignore[union-attr, assignment]
+    if width is None:
+        return None
+    first = next(unet.parameters())
+    frequencies = torch.exp(torch.arange(width // 2, dtype=first.dtype) * -(torch.log(torch.tensor(10000.0)) / (width // 2 - 1)))
+    angles = (torch.tensor([cfg_scale - 1]) * 1000.0).to(first.dtype)[:, None] * frequencies[None]
+    return torch.cat([angles.sin(), angles.cos(), *[torch.zeros(1, 1, dtype=first.dtype)] * (width % 2)], dim=1).to(first.device)
+
+
+def asking(
+    unet: torch.nn.Module, text: Conditioning, channels: Tensor | None, beside: Beside, told: Tensor | None
+) -> Callable[[Tensor, Tensor], list[Tensor]]:
+    """Latents and a time -> what the U-Net says, a row for each text in the order of its calls. told: what it is told of the CFG scale."""
     dtype = next(unet.parameters()).dtype
     layers = text.perturbation.layers if text.perturbation else ""
     calls = [(call, beside(call), perturbed.view(unet, layers, call.perturbed) if call.perturbed else unet) for call in text.calls]
@@ -77,7 +96,8 @@ def asking(unet: torch.nn.Module, text: Conditioning, channels: Tensor | None, b
         x = torch.cat([latents] * copies)
         if channels is not None:
             x = torch.cat([x, torch.cat([channels] * copies)], dim=1)
-        out: Tensor = unet(x.to(dtype), timestep, encoder_hidden_states=call.tokens.to(dtype), added_cond_kwargs=more, return_dict=False)[0]
+        said = {"encoder_hidden_states": call.tokens.to(dtype), "timestep_cond": told, "added_cond_kwargs": more}
+        out: Tensor = unet(x.to(dtype), timestep, **said, return_dict=False)[0]
         return out.float().chunk(copies)
 
     return lambda latents, timestep: [out for one in calls for out in asked(latents, timestep, *one)]
