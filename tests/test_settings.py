@@ -161,3 +161,8 @@ def test_a_misspelt_variable_is_an_error_and_not_ignored():
 
 def test_what_is_set_for_results_reaches_those_who_do_not_say():
     assert read(["--format", "jpeg", "--preview", "noisy", "--preview-every", "3"], {}).delivery == Delivery("jpeg", 92, "noisy", 3)
+
+
+def test_what_is_named_and_not_there_is_told():
+    settings = read(["--tags-file", "none.csv", "--styles-file", "typo.csv", "--models-dir", "models"], {})
+    assert [line.partition(":")[0] for line in settings.missing] == ["styles_file", "tags_file"]

@@ -85,7 +85,7 @@ class Suggestions:
 
 
 def matching(asked: str, names: Iterable[str], said: Mapping[str, str] | None = None) -> list[str]:
-    """Those with all the words asked for, in `said` of them where it is given: names that begin so first, then those that hold it, then the others."""
+    """Those with all the words asked for, in what is `said` of them where it is given. Names that begin so come first, those that hold it next."""
     words, whole = asked.casefold().split(), asked.casefold().strip()
     fitting = [name for name in names if all(word in (said[name] if said else name).casefold() for word in words)]
     return sorted(fitting, key=lambda name: (not name.casefold().startswith(whole), whole not in name.casefold()))

@@ -3,16 +3,18 @@
 import csv
 import io
 import logging
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate, chain
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from threading import Lock
 
 LARGEST = 50_000_000  # bytes of a file
 SHORTEST_INSIDE = 3  # characters from which on the middle of a word is looked at, too
 WORDS = str.maketrans(dict.fromkeys(" (-/:", "_"))  # what stands before a word: people write spaces where lists have underscores
+BETWEEN = "\x1f"  # names of one tag; it stands in none, being a space to Python
 log = logging.getLogger(__name__)
 
 
@@ -30,32 +32,32 @@ Row = tuple[Tag, tuple[str, ...]]  # with its other names
 
 @dataclass(frozen=True)
 class TagList:
-    """Thousands of tags in one text, a line for each with all its names, the most used first: searched in milliseconds.
+    """Hundreds of thousands of tags, the most used first, searched in milliseconds in little memory.
 
-    text: each name as it is compared, behind a "_"; \x1f between names of a tag. starts: of its lines. exact: a name's line.
+    lines: of each tag all names, with BETWEEN between them. counts: of each. text: the same lines as they are compared, "_" before each name and
+    BETWEEN around it. starts: where its lines begin.
     """
 
-    rows: tuple[Row, ...] = ()
+    lines: tuple[str, ...] = ()
+    counts: Sequence[int] = ()
     text: str = ""
-    starts: tuple[int, ...] = ()
-    exact: Mapping[str, int] = field(default_factory=dict)
+    starts: Sequence[int] = ()
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "TagList":
         once = {row[0].name: row for row in rows}  # of a name that several files have, the last one counts
-        ordered = tuple(sorted(once.values(), key=lambda row: -row[0].count))
-        text = "\n".join("_" + "\x1f_".join((tag.name, *aliases)) for tag, aliases in ordered).casefold().translate(WORDS)
-        lines = text.split("\n") if ordered else []
-        starts = (0, *accumulate(len(line) + 1 for line in lines[:-1])) if lines else ()
-        exact = {name: row for row in reversed(range(len(lines))) for name in lines[row].split("\x1f")}
-        return cls(ordered, text, starts, exact)
+        ordered = sorted(once.values(), key=lambda row: -row[0].count)
+        lines = tuple(BETWEEN.join((tag.name, *aliases)) for tag, aliases in ordered)
+        folded_ = [f"{BETWEEN}_{folded(line).replace(BETWEEN, BETWEEN + '_')}{BETWEEN}\n" for line in lines]
+        starts = array("q", accumulate(map(len, folded_), initial=0))
+        return cls(lines, array("q", (tag.count for tag, _ in ordered)), "".join(folded_), starts[:-1])
 
     def found(self, asked: str, limit: int) -> tuple[Tag, ...]:
         """Those of this very name first, then those with a word that begins so, then those that have it anywhere; each by how much it is used."""
         needle = folded(asked)
         if not needle.strip("_"):
             return ()
-        found = dict.fromkeys([self.exact["_" + needle]] if "_" + needle in self.exact else ())
+        found = dict.fromkeys(islice(self._with(f"{BETWEEN}_{needle}{BETWEEN}"), 1))
         for row in chain(self._with("_" + needle), self._with(needle) if len(needle) >= SHORTEST_INSIDE else ()):
             if len(found) >= limit:
                 break
@@ -63,7 +65,7 @@ class TagList:
         return tuple(self._named(row, needle) for row in found)
 
     def _with(self, needle: str) -> Iterator[int]:
-        """Each row that has it, once, from the first on."""
+        """Each line that has it, once, from the first on."""
         place = self.text.find(needle)
         while place >= 0:
             row = bisect_right(self.starts, place) - 1
@@ -73,9 +75,9 @@ class TagList:
             place = self.text.find(needle, self.starts[row + 1])
 
     def _named(self, row: int, needle: str) -> Tag:
-        tag, aliases = self.rows[row]
-        other = "" if needle in folded(tag.name) else next((alias for alias in aliases if needle in folded(alias)), "")
-        return replace(tag, alias=other)
+        name, *aliases = self.lines[row].split(BETWEEN)
+        other = "" if needle in folded(name) else next((alias for alias in aliases if needle in folded(alias)), "")
+        return Tag(name, self.counts[row], other)
 
 
 class TagFiles:
@@ -83,16 +85,19 @@ class TagFiles:
 
     def __init__(self, paths: Sequence[Path] = ()) -> None:
         self._paths = tuple(paths)
-        self._lock = Lock()  # of several people who write, one reads the files
+        self._lock = Lock()  # of several people who write, one has the files read
         self._stamp: tuple[object, ...] = ()
         self._list = TagList()
 
     def now(self) -> TagList:
+        """Whoever asks while another's question has the files read gets what there was before."""
         stamp = tuple(map(_stamp, self._paths))
-        with self._lock:
-            if stamp != self._stamp:
+        if stamp != self._stamp and self._lock.acquire(blocking=False):
+            try:
                 self._list, self._stamp = TagList.of(row for path in self._paths for row in rows(path)), stamp
-            return self._list
+            finally:
+                self._lock.release()
+        return self._list
 
 
 def rows(path: Path) -> list[Row]:
