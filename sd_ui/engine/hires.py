@@ -57,8 +57,12 @@ def second_way(request: GenerationRequest, hires: Hires) -> Way:
     """All of the second pass's steps are run, so that the schedule is longer the less is redone: A1111's rule for this pass."""
     first, steps = request.sampling.steps, hires.sampling.steps
     cost = hires.width * hires.height / (request.width * request.height)
-    long = int(steps / min(hires.strength, 0.999)) if hires.strength > 0 else steps
-    return Way(long, steps, hires.strength, before=first, cost=cost, whole=first + steps * cost)
+    return replace(all_of(steps, hires.strength), before=first, cost=cost, whole=first + steps * cost)
+
+
+def all_of(steps: int, strength: float) -> Way:
+    """As many steps as asked for, on a schedule that is longer the less is redone, as in A1111."""
+    return Way(int(steps / min(strength, 0.999)) if strength > 0 else steps, steps, strength)
 
 
 def first_way(request: GenerationRequest, hires: Hires) -> Way:

@@ -12,6 +12,7 @@ from sd_ui.engine.start import Scene
 from sd_ui.imaging import files, masking, ops
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.masking import Window
+from sd_ui.imaging.matching import with_colours_of
 from sd_ui.spec.request import GenerationRequest, ImageRef, Inpaint, images_of
 
 
@@ -64,6 +65,8 @@ class Inputs:
         return start.scene_of(request, loaded, self.image, self.mask, self.depth, self.shades)
 
     def finished(self, request: GenerationRequest, painted: Image.Image) -> Image.Image:
+        if request.source and request.source.redo.matches_colours and self.image:
+            painted = with_colours_of(painted, self.image)
         return self.paste.over(painted, request.source.mask_blur) if self.paste and isinstance(request.source, Inpaint) else painted
 
 

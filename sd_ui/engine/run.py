@@ -85,7 +85,10 @@ class Run:
     @property
     def length(self) -> Way:
         steps, strength = self.request.sampling.steps, start.strength(self.request)
-        return self.way or Way(steps, start.steps_to_run(steps, strength), strength)
+        if self.way:
+            return self.way
+        runs_all = self.request.source is not None and self.request.source.redo.runs_all
+        return hires.all_of(steps, strength) if runs_all else Way(steps, start.steps_to_run(steps, strength), strength)
 
     def picture(self, index: int, clock: Clock) -> Course:
         with clock.watch.spends("sampling"):
@@ -135,7 +138,7 @@ class Run:
         channels, size = loaded.vae.config.latent_channels, (request.width, request.height)
         noise, source = noises.begun(channels, *size, request.seed_of(index), request.noise_of(index))
         plan = self.plan()
-        begun = start.begin(plan, self.scene, noise.to(loaded.place.device), self.length.strength)
+        begun = start.begin(plan, self.scene, noise.to(loaded.place.device), self.length.strength, start.redo(request))
         return numbered(plan.sample(begun, source))
 
     def plan(self) -> SigmaPlan:

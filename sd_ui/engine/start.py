@@ -14,7 +14,7 @@ from sd_ui.engine.family import Denoiser
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.noise import LATENT_SCALE
 from sd_ui.imaging import masking
-from sd_ui.spec.request import CONTENTS, DepthToImage, GenerationRequest, ImageToImage, Inpaint
+from sd_ui.spec.request import CONTENTS, DepthToImage, GenerationRequest, ImageToImage, Inpaint, Redo
 
 ORIGINAL, FILL, NOISE, NOTHING = CONTENTS
 
@@ -55,13 +55,18 @@ def strength(request: GenerationRequest) -> float:
     return 1.0 if request.source is None else request.source.strength
 
 
+def redo(request: GenerationRequest) -> Redo:
+    return Redo() if request.source is None else request.source.redo
+
+
 def from_noise(plan: Plan, scene: Scene, noise: Tensor) -> Start:
     return Start(plan.from_noise(noise), scene.channels, held(scene, noise))
 
 
-def from_image(plan: Plan, scene: Scene, noise: Tensor) -> Start:
-    """The picture's latents, as noisy as the first of the steps that are left wants them."""
-    return Start(plan.noised(scene.begun(noise), noise), scene.channels, held(scene, noise))
+def from_image(plan: Plan, scene: Scene, noise: Tensor, redo: Redo = Redo()) -> Start:
+    """The picture's latents, as noisy as the first of the steps that are left wants them, or more or less so."""
+    latents = plan.noised(scene.begun(noise), noise * redo.noise_multiplier) + noise * redo.extra_noise
+    return Start(latents, scene.channels, held(scene, noise))
 
 
 def held(scene: Scene, noise: Tensor) -> Held | None:
@@ -70,9 +75,9 @@ def held(scene: Scene, noise: Tensor) -> Held | None:
     return Held(scene.clean, noise, scene.held_mask)
 
 
-def begin(plan: Plan, scene: Scene, noise: Tensor, denoising_strength: float) -> Start:
+def begin(plan: Plan, scene: Scene, noise: Tensor, denoising_strength: float, redo: Redo = Redo()) -> Start:
     """At strength 1 nothing of the picture is left: the run starts from noise alone, as txt2img does."""
-    return from_noise(plan, scene, noise) if denoising_strength >= 1 else from_image(plan, scene, noise)
+    return from_noise(plan, scene, noise) if denoising_strength >= 1 else from_image(plan, scene, noise, redo)
 
 
 def scene_of(

@@ -51,6 +51,8 @@ def work_of(request: GenerationRequest, delivery: Delivery = Delivery()) -> Work
     sampling, refiner = request.sampling, request.refiner
     strength = 1.0 if request.source is None else request.source.strength
     steps = 0 if strength <= 0 else min(sampling.steps, max(1, round(sampling.steps * strength)))
+    if steps and request.source and request.source.redo.runs_all:
+        steps = sampling.steps
     calls = float(language.calls_of(sampling) * steps / sampling.steps)
     width, height = request.width, request.height
     if request.hires:  # counted as if all calls were as large as those of its second pass

@@ -11,7 +11,7 @@ from sd_ui.spec import extras, fields
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NONE, NUMBER
 from sd_ui.spec.made import Record
-from sd_ui.spec.request import MASK_EDGES, NOISES, DepthToImage, GenerationRequest, Guidance, Inpaint, Sampling
+from sd_ui.spec.request import MASK_EDGES, NOISES, DepthToImage, GenerationRequest, Guidance, Inpaint, Redo, Sampling
 from sd_ui.spec.samplers import AUTOMATIC, SAMPLERS, schedule_of, split
 from sd_ui.spec.values import number, whole, within
 
@@ -25,6 +25,7 @@ HASH = re.compile(r" \[[0-9a-f]*\]\Z")  # behind a refiner's name
 CARD = "NV"  # the noise source that draws what a graphics card would
 GUIDANCE = {"Skip Early CFG": "start", "Guidance stop": "stop", "CFG rescale": "rescale", "APG threshold": "threshold", "APG momentum": "momentum",
             "APG parallel": "parallel", "PAG scale": "pag", "PAG adaptive": "pag_adaptive"}  # fmt: skip
+REDO = ("resize_by", "noise_multiplier", "extra_noise", "redo_steps", "redo_colours")
 MASKING = ("inpaint_area", "mask_padding", "masked_content", "mask_mode", "mask_edge")
 FIELD = {"start": "guidance_start", "stop": "guidance_stop", "rescale": "cfg_rescale", "pag": "pag_scale", "pag_adaptive": "pag_adaptive_scale"}
 JSON_KEYS = ("Hashes", "Civitai resources", "Civitai metadata")  # the values that other programs write as bare JSON
@@ -66,6 +67,7 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
     yield "RNG", noise.source  # a text that does not say so means noise from the GPU
     yield from changed(guidance, Guidance())
     yield from second_pass.pairs(request)
+    yield from redone(source.redo) if source else ()
     yield from masked(source) if isinstance(source, Inpaint) else ()
     yield "Resize mode", source.resize if source else ""
     yield "Depth map", ("own" if source.depth else "estimated") if isinstance(source, DepthToImage) else ""
@@ -81,6 +83,14 @@ def pairs(record: Record, model_name: str) -> Iterator[tuple[str, str]]:
 def strength_of(request: GenerationRequest) -> float | None:
     """A1111 has one key for both."""
     return request.source.strength if request.source else request.hires.strength if request.hires else None
+
+
+def redone(redo: Redo) -> Iterator[tuple[str, str]]:
+    """The first two keys are A1111's."""
+    yield "Noise multiplier", decimal(redo.noise_multiplier) if redo.noise_multiplier != Redo.noise_multiplier else ""
+    yield "Extra noise", decimal(redo.extra_noise) if redo.extra_noise else ""
+    yield "Steps of img2img", redo.steps if redo.runs_all else ""
+    yield "Colours", redo.colours if redo.matches_colours else ""
 
 
 def masked(source: Inpaint) -> Iterator[tuple[str, str]]:
@@ -221,6 +231,8 @@ def values(text: str) -> Reading:
     result |= extras.written(GenerationRequest()) | {"noise_source": CARD}
     if mode == "txt2img":
         result["hires_upscaler"] = NONE
+    if mode != "txt2img":
+        result |= {name: fields.default(name) for name in REDO}
     if mode == "inpaint":
         result |= {name: fields.default(name) for name in MASKING}
     hires, more = second_pass.read(others)
@@ -309,6 +321,10 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "Emphasis": _one_of("emphasis"),
     "Mask blur": _number("mask_blur"),
     "Inpaint area": _one_of("inpaint_area"),
+    "Noise multiplier": _number("noise_multiplier"),
+    "Extra noise": _number("extra_noise"),
+    "Steps of img2img": _one_of("redo_steps"),
+    "Colours": _one_of("redo_colours"),
     "Masked area padding": _number("mask_padding"),
     "Masked content": _one_of("masked_content"),
     "Mask mode": _one_of("mask_mode"),

@@ -90,7 +90,8 @@ def _coin(values: dict[str, Any], hashes: Mapping[str, str], cards: Iterable[Mod
         card = None if name.casefold() in names else _by_hash(digits, INVERSION, ours, known)
         if card:
             word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-            values |= {field: word.sub(lambda _, own=card: coined.escaped(coined.called(own)), values[field]) for field in PROMPTS if field in values}
+            here = coined.escaped(coined.called(card)).replace("\\", r"\\")  # in a replacement a backslash is a command
+            values |= {field: word.sub(here, values[field]) for field in PROMPTS if field in values}
         elif name.casefold() not in names:
             notes.append(f"The embedding {name} is not here: put the file into the models folder, or its name is read as plain words.")
 

@@ -17,6 +17,8 @@ TITLES = {
     "sd2": "Stable Diffusion 2.x",
     "sdxl": "Stable Diffusion XL",
     "sdxl-refiner": "Stable Diffusion XL's refiner",
+    "sd3": "Stable Diffusion 3",
+    "flux": "Flux.1",
 }
 
 
@@ -33,8 +35,8 @@ class Defaults:
     clip_skip: int = 1
     negative_prompt: str = ""
     vae: str = ""
-
     distilled_cfg_scale: float = 3.5
+
 
 @dataclass(frozen=True)
 class LoraFacts:
@@ -106,10 +108,10 @@ class ModelCard:
 
     kind: "checkpoint", "vae", "lora" or "embedding". modes: what it can do. fault: why it cannot be used, in words; "" where it can.
     samples: a strip of square pictures, one for each of the examples, side by side.
-    prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
-    stored: how most of its numbers are stored on the disk: "fp16", "fp8", "Q4_K".
     lacks: parts that its file comes without: "vae", or text encoders. lack: what can be done about a VAE, in words. texts: the files that give
     the text encoders, by part.
+    prediction: "epsilon" or "v_prediction" where the model itself does not say, or says it wrongly; "" for what its own config says.
+    stored: how most of its numbers are stored on the disk: "fp16", "fp8", "Q4_K".
     stock: of a model that runs by a pipeline of diffusers; None where a loop of ours runs it.
     """
 
@@ -128,14 +130,14 @@ class ModelCard:
     fault: str = ""
     prediction: str = ""
     stored: str = ""
-    lora: LoraFacts | None = None
     lacks: tuple[str, ...] = ()
     lack: str = ""
     texts: tuple[tuple[str, Path], ...] = ()
+    lora: LoraFacts | None = None
     inversion: InversionFacts | None = None
     stock: Stock | None = None
-    own: Own = field(default_factory=Own)
     beside: Beside = field(default_factory=Beside)
+    own: Own = field(default_factory=Own)
 
     @property
     def triggers(self) -> tuple[str, ...]:

@@ -13,11 +13,14 @@ from sd_ui.spec.request import (
     MODES,
     NOISES,
     PAG_LAYERS,
+    REDO_COLOURS,
+    REDO_STEPS,
     RESIZES,
     UPSCALERS,
     Guidance,
     Hires,
     Inpaint,
+    Redo,
     Sampling,
 )
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
@@ -117,6 +120,16 @@ FIELDS: dict[str, Field] = {
               "1 starts from pure noise, as txt2img does.", 0.75, 0, 1, 0.01, modes=WITH_IMAGE),
         Field("resize", "Resize mode", CHOICE, "How a picture of another shape is fitted to width and height.", RESIZES[1],
               choices=RESIZES, modes=WITH_IMAGE),
+        Field("resize_by", "Resize by", NUMBER, "The picture's own size times this, instead of width and height. 0: these count.",
+              0, 0, 4, 0.05, modes=WITH_IMAGE),
+        Field("redo_steps", "Steps of img2img", CHOICE, "By strength: strength 0.5 runs half of the steps. All: as many as the slider says, on a "
+              "schedule that is longer by that.", REDO_STEPS[0], choices=REDO_STEPS, modes=WITH_IMAGE),
+        Field("redo_colours", "Colours", CHOICE, "The picture's: the result gets the colours of the picture back (A1111's colour correction).",
+              REDO_COLOURS[0], choices=REDO_COLOURS, modes=WITH_IMAGE),
+        Field("noise_multiplier", "Noise multiplier", NUMBER, "Of the noise that the picture is covered with. Less keeps more of it, and blurs.",
+              Redo.noise_multiplier, 0, 1.5, 0.05, modes=WITH_IMAGE),
+        Field("extra_noise", "Extra noise", NUMBER, "More noise than the first step takes for granted becomes detail.", Redo.extra_noise, 0, 1, 0.05,
+              modes=WITH_IMAGE),
         Field("mask_blur", "Mask blur", INTEGER, "Width of the soft edge in pixels. It lies inside the mask.", 4, 0, 64, 1, modes=("inpaint",)),
         Field("masked_content", "Masked content", CHOICE, "What the painting starts from inside the mask. Original: what is there. Fill: the colours "
               "around it. Latent noise, Latent nothing: for strengths near 1.", CONTENTS[0], choices=CONTENTS, modes=("inpaint",)),

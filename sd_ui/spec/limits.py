@@ -19,6 +19,7 @@ from sd_ui.spec.request import (
     ImageToImage,
     Inpaint,
     ModelChoice,
+    Redo,
     Refiner,
     Sampling,
     Source,
@@ -67,6 +68,8 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     if said["pag_scale"] and card.family not in U_NETS:
         notes.append(extras.unused("pag_scale", f"for {card.name}, which has no U-Net"))
         said["pag_scale"] = 0.0
+    if mode in fields.WITH_IMAGE and said["resize_by"]:
+        said |= scaled(picture("init", values), said["resize_by"])
     width, height = size(said, limits, notes, families.step(card))
     sampling = choose_sampling(values, said, card.defaults, limits, notes)
     families.check_sampling(card, sampling)
@@ -183,21 +186,26 @@ def choose_source(mode: str, values: Mapping[str, Any], said: Mapping[str, Any])
     if mode == "txt2img":
         return None
     image, strength = picture("init", values), said["strength"]
-    resize = choice("resize", values.get("resize"), fields.default("resize"))
+    resize, steps, colours = (choice(name, values.get(name), fields.default(name)) for name in ("resize", "redo_steps", "redo_colours"))
+    redo = Redo(said["noise_multiplier"], said["extra_noise"], steps, colours)
     match mode:
         case "img2img":
-            return ImageToImage(image, strength, resize)
+            return ImageToImage(image, strength, resize, redo)
         case "inpaint":
-            return masked(image, picture("mask", values), strength, resize, values, said)
+            return replace(masked(image, picture("mask", values), strength, resize, values, said), redo=redo)
         case _:
             depth = picture("depth", values) if values.get("depth") is not None else None
-            return DepthToImage(image, depth, strength, resize)
+            return DepthToImage(image, depth, strength, resize, redo)
 
 
 def masked(image: ImageRef, mask: ImageRef, strength: float, resize: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> Inpaint:
-    words = ("mask_mode", "mask_edge", "masked_content", "inpaint_area")
-    chosen = {name: choice(name, values.get(name), fields.default(name)) for name in words}
-    return Inpaint(image, mask, strength, resize, said["mask_blur"], mask_padding=said["mask_padding"], **chosen)
+    def chosen(name: str) -> str:
+        return choice(name, values.get(name), fields.default(name))
+
+    area, padding = chosen("inpaint_area"), said["mask_padding"]
+    return Inpaint(
+        image, mask, strength, resize, said["mask_blur"], chosen("mask_mode"), chosen("mask_edge"), chosen("masked_content"), area, padding
+    )
 
 
 def choose_hires(
@@ -217,6 +225,15 @@ def size(said: Mapping[str, Any], limits: Limits, notes: list[str], step: int = 
     width, height = (rounded(name, said[name], notes, step) for name in ("width", "height"))
     check_size("width", width, height, limits, step)
     return width, height
+
+
+def scaled(image: ImageRef, factor: float) -> dict[str, int]:
+    sides = {"width": round(image.width * factor), "height": round(image.height * factor)}
+    for name, side in sides.items():
+        if side > (FIELDS[name].high or 0):
+            wrong = f"{factor:g} times {image.width}x{image.height} is {sides['width']}x{sides['height']}"
+            raise BadRequest("resize_by", f"{wrong}: the {name} may be {FIELDS[name].high:g} at most")
+    return sides
 
 
 def check_size(field: str, width: int, height: int, limits: Limits, step: int) -> None:

@@ -9,6 +9,8 @@ GUIDANCES = ("CFG", "APG", "CFG-Zero*")
 PAG_LAYERS = ("mid", "down", "up", "all")
 EMPHASES = ("Original", "No norm", "Ignore", "None")
 RESIZES = ("Just resize", "Crop and resize", "Resize and fill")
+REDO_STEPS = ("By strength", "All")
+REDO_COLOURS = ("As they come", "The picture's")
 MASK_MODES = ("Inpaint masked", "Inpaint not masked")
 MASK_EDGES = ("Hard", "Soft")
 CONTENTS = ("Original", "Fill", "Latent noise", "Latent nothing")
@@ -27,12 +29,34 @@ class ImageRef:
 
 
 @dataclass(frozen=True)
+class Redo:
+    """How a picture is redone, besides how much of it. noise_multiplier: of the noise that it is covered with. extra_noise: added to that.
+
+    steps: whether strength leaves out steps. colours: whether the result gets the picture's colours back.
+    """
+
+    noise_multiplier: float = 1.0
+    extra_noise: float = 0.0
+    steps: str = REDO_STEPS[0]
+    colours: str = REDO_COLOURS[0]
+
+    @property
+    def runs_all(self) -> bool:
+        return self.steps == REDO_STEPS[1]
+
+    @property
+    def matches_colours(self) -> bool:
+        return self.colours == REDO_COLOURS[1]
+
+
+@dataclass(frozen=True)
 class ImageToImage:
     """strength: the denoising strength, 0 (the picture comes back unchanged) to 1 (nothing of it is left)."""
 
     image: ImageRef
     strength: float = 0.75
     resize: str = "Crop and resize"
+    redo: Redo = Redo()
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,7 @@ class Inpaint:
     masked_content: str = CONTENTS[0]
     inpaint_area: str = AREAS[0]
     mask_padding: int = 32
+    redo: Redo = Redo()
 
     @property
     def is_inverted(self) -> bool:
@@ -76,6 +101,7 @@ class DepthToImage:
     depth: ImageRef | None = None
     strength: float = 0.75
     resize: str = "Crop and resize"
+    redo: Redo = Redo()
 
 
 Source = ImageToImage | Inpaint | DepthToImage

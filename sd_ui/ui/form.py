@@ -146,6 +146,9 @@ def written(request: GenerationRequest, seed: int, count: int = 1, index: int = 
     }
     if request.source is None:
         values |= hires.written(request)
+    if source is not None:
+        values |= {"redo_steps": source.redo.steps, "redo_colours": source.redo.colours}
+        values |= {"noise_multiplier": source.redo.noise_multiplier, "extra_noise": source.redo.extra_noise}
     renamed = {"init": "image"}
     own = [field.name for field in fields.of_mode(request.mode) if field.name not in values]
     return values | {name: getattr(source, renamed.get(name, name), fields.default(name)) for name in own}  # a picture that grew has grown already

@@ -19,7 +19,7 @@ from sd_ui.models.hashes import Hashes
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Loading, Mapped, Stepped
 from sd_ui.spec.measured import Measured
-from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Sampling
+from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Redo, Sampling
 from tests.engine.tiny import DEPTH, MASK, PICTURE, SEED, SIZE, loaded
 
 BASE = GenerationRequest("a red cat", sampling=Sampling("Euler a", steps=5, cfg_scale=4.0), width=SIZE, height=SIZE, seed=SEED)
@@ -257,3 +257,29 @@ def test_two_jobs_side_by_side_give_the_pictures_that_they_give_alone(blobs):
 def test_inference_mode_does_not_leak_to_whoever_watches(blobs):
     for _ in engine_of(blobs).generate(BASE):
         assert not torch.is_inference_mode_enabled()
+
+
+# ---------------------------------------------------------------- how a picture is redone
+def redone(blobs, **redo):
+    source = ImageToImage(blobs.put(PICTURE), 0.5, redo=Redo(**redo))
+    (event,) = [event for event in engine_of(blobs).generate(replace(BASE, source=source)) if isinstance(event, Drawn)]
+    return event
+
+
+def test_all_steps_are_run_where_they_are_asked_for(blobs):
+    assert (redone(blobs).made.steps_run, redone(blobs, steps="All").made.steps_run) == (2, 5)
+
+
+def test_less_noise_keeps_more_of_the_picture(blobs):
+    def far(event):
+        return np.abs(np.asarray(PICTURE).astype(int) - np.frombuffer(event.rgb, np.uint8).reshape(SIZE, SIZE, 3)).mean()
+
+    plain, nothing_added = redone(blobs), redone(blobs, noise_multiplier=0.0)
+    assert redone(blobs, noise_multiplier=1.0, extra_noise=0.0).rgb == plain.rgb != redone(blobs, extra_noise=0.5).rgb
+    assert nothing_added.rgb != plain.rgb and far(nothing_added) != far(plain)
+
+
+def test_the_result_gets_the_colours_of_the_picture(blobs):
+    plain, matched = (np.frombuffer(redone(blobs, **how).rgb, np.uint8).reshape(-1, 3).mean(0) for how in ({}, {"colours": "The picture's"}))
+    wanted = np.asarray(PICTURE).reshape(-1, 3).mean(0)
+    assert np.ptp(matched - wanted) < np.ptp(plain - wanted)

@@ -18,6 +18,8 @@ from sd_ui.spec.request import (
     MASK_EDGES,
     MASK_MODES,
     NOISES,
+    REDO_COLOURS,
+    REDO_STEPS,
     RESIZES,
     DepthToImage,
     GenerationRequest,
@@ -27,6 +29,7 @@ from sd_ui.spec.request import (
     Inpaint,
     ModelChoice,
     Noise,
+    Redo,
     Refiner,
     Sampling,
     Words,
@@ -134,9 +137,10 @@ PROMPTS = st.text(LETTERS, max_size=60).filter(survives) | st.lists(
     st.sampled_from(["(cat:1.2)", ",", "\n", '"', "<lora:x:1>", "🌋", "Steps: 1", "{a|b}"])
 ).map(" ".join).map(str.strip)
 NAMES = st.text(LETTERS, min_size=1, max_size=20).filter(lambda name: "\r" not in name)
+REDONE = st.builds(Redo, st.floats(0, 1.5), st.floats(0, 1), st.sampled_from(REDO_STEPS), st.sampled_from(REDO_COLOURS))
 SOURCES = st.one_of(
     st.none(),
-    st.builds(ImageToImage, st.just(A), st.floats(0, 1), st.sampled_from(RESIZES)),
+    st.builds(ImageToImage, st.just(A), st.floats(0, 1), st.sampled_from(RESIZES), REDONE),
     st.builds(
         Inpaint,
         st.just(A),
@@ -217,6 +221,9 @@ def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) 
         expected["hires_upscaler"] = NONE
     if wanted.source:
         expected |= {"strength": wanted.source.strength, "resize": wanted.source.resize}
+        redo = wanted.source.redo
+        expected |= {"resize_by": 0, "noise_multiplier": redo.noise_multiplier, "extra_noise": redo.extra_noise}
+        expected |= {"redo_steps": redo.steps, "redo_colours": redo.colours}
     if isinstance(wanted.source, Inpaint):
         names = ("mask_blur", "mask_mode", "mask_edge", "masked_content", "inpaint_area")
         expected |= {name: getattr(wanted.source, name) for name in names}

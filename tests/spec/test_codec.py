@@ -20,6 +20,7 @@ from sd_ui.spec.request import (
     Inpaint,
     ModelChoice,
     Noise,
+    Redo,
     Refiner,
     Sampling,
     Words,
@@ -43,9 +44,9 @@ def values(kind, **given_):
 
 PICTURES = values(ImageRef)
 SOURCES = st.none() | st.one_of(
-    values(ImageToImage, image=PICTURES),
-    values(Inpaint, image=PICTURES, mask=PICTURES),
-    values(DepthToImage, image=PICTURES, depth=st.none() | PICTURES),
+    values(ImageToImage, image=PICTURES, redo=values(Redo)),
+    values(Inpaint, image=PICTURES, mask=PICTURES, redo=values(Redo)),
+    values(DepthToImage, image=PICTURES, depth=st.none() | PICTURES, redo=values(Redo)),
 )
 WORDS = st.lists(values(Words), max_size=3).map(tuple)
 SAMPLINGS = values(Sampling, guidance=values(Guidance))

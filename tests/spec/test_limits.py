@@ -13,7 +13,7 @@ from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS
 from sd_ui.spec.limits import Accepted, Limits, fitted
-from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, Refiner
+from sd_ui.spec.request import EMBEDDED, MODES, DepthToImage, GenerationRequest, ImageRef, ImageToImage, Inpaint, Redo, Refiner
 from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
 
 PICTURE, MASK = ImageRef("a" * 64, 640, 480), ImageRef("b" * 64, 640, 480)
@@ -302,3 +302,18 @@ def holds(got: GenerationRequest) -> None:
     assert 1 <= got.sampling.steps <= 150 and math.isfinite(got.sampling.cfg_scale) and 0 <= got.seed < 2**64
     assert got.sampling.sampler in SAMPLERS and got.sampling.schedule in ("Automatic", *SAMPLERS[got.sampling.sampler].schedules)
     assert got.model.checkpoint in MODELS and "\0" not in got.prompt
+
+
+# ---------------------------------------------------------------- how a picture is redone
+def test_a_picture_is_resized_by_a_factor():
+    found = request("img2img", init=PICTURE, resize_by=0.5, width=64, height=64)
+    assert (found.width, found.height) == (PICTURE.width // 2, PICTURE.height // 2)
+    assert request("img2img", init=PICTURE, noise_multiplier=0.9, extra_noise=0.1, redo_steps="all", redo_colours="the picture's").source.redo == Redo(
+        0.9, 0.1, "All", "The picture's"
+    )
+
+
+def test_a_factor_that_makes_it_too_large_is_refused():
+    with pytest.raises(BadRequest) as wrong:
+        request("img2img", init=ImageRef("a" * 64, 2000, 1000), resize_by=4)
+    assert wrong.value.field == "resize_by" and "8000x4000" in wrong.value.why and "4096" in wrong.value.why

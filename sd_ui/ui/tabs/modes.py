@@ -18,7 +18,7 @@ def txt2img() -> Widgets:
 def img2img() -> Widgets:
     gr.HTML("<p class='tab-note'>Your picture, redone after the prompt. Denoising strength says how much of it changes.</p>")
     init = PictureInput(elem_id="img2img-init")
-    return {"init": init} | settings("img2img", "strength", "resize")
+    return {"init": init} | settings("img2img", "strength", ("resize", "resize_by")) | redoing("img2img")
 
 
 def inpaint() -> Widgets:
@@ -27,7 +27,12 @@ def inpaint() -> Widgets:
     widgets = settings("inpaint", "strength", ("masked_content", "inpaint_area"), ("mask_blur", "mask_padding"))
     sides = (("outpaint_left", "outpaint_right"), ("outpaint_top", "outpaint_bottom"))
     widgets |= folded("inpaint", "Outpaint: grow the picture", "outpaint", *sides)
-    return {"init": init} | widgets | folded("inpaint", "More about the mask", "mask-more", ("mask_mode", "mask_edge"), "resize")
+    return (
+        {"init": init}
+        | widgets
+        | folded("inpaint", "More about the mask", "mask-more", ("mask_mode", "mask_edge"), ("resize", "resize_by"))
+        | redoing("inpaint")
+    )
 
 
 def depth2img() -> Widgets:
@@ -39,7 +44,11 @@ def depth2img() -> Widgets:
         with gr.Column(min_width=160):
             gr.HTML("<p class='tab-label'>Depth map of your own <small>optional; bright is near</small></p>")
             depth = PictureInput(elem_id="depth2img-depth")
-    return {"init": init, "depth": depth} | settings("depth2img", "strength", "resize")
+    return {"init": init, "depth": depth} | settings("depth2img", "strength", ("resize", "resize_by")) | redoing("depth2img")
+
+
+def redoing(mode: str) -> Widgets:
+    return folded(mode, "More about redoing", f"{mode}-redo", ("redo_steps", "redo_colours"), ("noise_multiplier", "extra_noise"))
 
 
 def settings(mode: str, *rows: str | tuple[str, ...]) -> Widgets:
