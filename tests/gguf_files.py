@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], kind: Kind, facts: Mapping[
 def packed(tensor: Tensor, kind: str) -> bytes:
     """As ggml's reference does: a scale in half precision for each 32 numbers."""
     if kind in DTYPES:
-        return bytes(tensor.to(DTYPES[kind]).contiguous().flatten().view(torch.uint8).tolist())
+        return tensor.to(DTYPES[kind]).contiguous().flatten().view(torch.uint8).numpy().tobytes()
     blocks = tensor.float().reshape(-1, 32)
     if kind == "Q8_0":
         scale = (blocks.abs().amax(1, keepdim=True) / 127).half()
@@ -44,7 +44,7 @@ def packed(tensor: Tensor, kind: str) -> bytes:
         scale = (largest / -8).half()
         numbers = (blocks / torch.where(scale == 0, 1, scale.float()) + 8.5).floor().clamp(0, 15).to(torch.uint8)
         q = numbers[:, :16] | (numbers[:, 16:] << 4)
-    return bytes(torch.cat([scale.view(torch.uint8), q], 1).flatten().tolist())
+    return torch.cat([scale.view(torch.uint8), q], 1).numpy().tobytes()
 
 
 def unpacked(data: bytes, kind: str) -> Tensor:

@@ -34,7 +34,7 @@ def model(
     if flow := flow_files.of(found):
         return load_flow_file.model(found, weights, place, lambda prefix: _vae(flow[0], _under(prefix, weights), place), lent, texts or {})
     known = published.of(found)
-    encoders = tuple(_text(known, text, found, weights, place) for text in known.texts)
+    encoders = _texts(known, found, weights, texts or {}, place)
     unet = _unet(known, found, weights, place)
     estimator, processor = midas.of_file(weights, place)
     return Parts(
@@ -85,6 +85,16 @@ def _vae(known: Published | PublishedFlow, weights: Weights, place: Place) -> Va
     own = {name: tensor for name, tensor in weights.items() if name.startswith(VAE_PARTS)}
     place = parts.vae_place(place, FAMILIES[known.family], config)
     return parts.built("the VAE", lambda: AutoencoderKL(**config), original.linear(own), place, original.vae_name)
+
+
+def _texts(known: Published, found: Header, weights: Weights, lent: Mapping[str, Path], place: Place) -> tuple[TextPart, ...]:
+    """lent: the files of those that a U-Net alone does not have."""
+    if not files.unet_alone(found, known):
+        return tuple(_text(known, text, found, weights, place) for text in known.texts)
+    return tuple(
+        load_flow_file.clip(part, parts.read(lent[part]), text.config.name == folders.SECOND_TEXT, place)
+        for part, text in zip(files.LENT_TEXTS[known.family], known.texts, strict=True)
+    )
 
 
 def _text(known: Published, text: Text, found: Header, weights: Weights, place: Place) -> TextPart:

@@ -62,10 +62,10 @@ def _of_another(name: str) -> bool:
 
 def _text(part: str, built: Denoiser, weights: Weights, texts: Mapping[str, Path], place: Place) -> TextPart:
     own = parts.read(texts[part]) if part in texts else _under(INSIDE[part], weights)
-    return load_flow.t5_part(_t5(own, place), tokens.T5, built) if part == T5 else _clip(part, own, isinstance(built, SD3Transformer2DModel), place)
+    return load_flow.t5_part(_t5(own, place), tokens.T5, built) if part == T5 else clip(part, own, isinstance(built, SD3Transformer2DModel), place)
 
 
-def _clip(part: str, weights: Weights, projected: bool, place: Place) -> TextPart:
+def clip(part: str, weights: Weights, projected: bool, place: Place) -> TextPart:
     config = folders.config(CLIPS[part] / folders.CONFIG)
     own = {name: tensor for name, tensor in weights.items() if name.startswith("text_model.") or name == parts.PROJECTION}
     words, positions = (own.get(f"text_model.embeddings.{table}.weight") for table in ("token_embedding", "position_embedding"))

@@ -10,6 +10,8 @@ from sd_ui.models.published import FIRST_STAGE, SD1, SD2, SDXL, UNET, Published
 from sd_ui.spec.cards import INVERSION, TEXT, Defaults
 
 TEXT_FOLDERS = ("text_encoder", "text_encoders", "clip")  # what lies there is no checkpoint, whatever it is
+LENT_TEXTS = {"sd1": (flow_files.CLIP_L,), "sdxl": (flow_files.CLIP_L, flow_files.CLIP_G)}
+TEXTS = ("cond_stage_model.", "conditioner.")  # how the names of a checkpoint's own text encoders begin
 VAES = {4: "", 16: "flux"}  # families by channels of latents; "" where a VAE serves several
 TOLD_SCALE = "time_embed.cond_proj.weight"  # in latent consistency models whose U-Net is told the CFG scale
 V_SIDE = 768  # pixels that Stable Diffusion 2 was made for where it predicts v
@@ -75,7 +77,8 @@ def _described(found: Header, known: Published, channels: int) -> Finding:
     positions = known.texts[0].positions(found)
     finding = Finding(family=known.family, defaults=Defaults(width=known.side, height=known.side), positions=positions[0] if positions else 77)
     finding = replace(finding, is_told_scale=UNET + TOLD_SCALE in found.tensors)
-    return with_channels(finding if _has_vae(found) else replace(finding, lacks=(VAE,)), channels)
+    texts = LENT_TEXTS[known.family] if unet_alone(found, known) else ()
+    return with_channels(replace(finding, lacks=(*texts, *(() if _has_vae(found) else (VAE,)))), channels)
 
 
 def _with_prediction(finding: Finding, said: str) -> Finding:
@@ -94,16 +97,23 @@ def _stranger(found: Header, known: Published) -> str:
     if conditioned and known is SD2:
         return "is a Stable unCLIP model, which is not supported yet"
     if conditioned and known is SD1:
-        return "is a Stable Diffusion XL U-Net alone, not a whole checkpoint"
+        return "is a Stable Diffusion XL U-Net with another family's text encoder"
     if known is SDXL and conditioned and DEEP not in found.tensors:
         return "is a smaller relative of Stable Diffusion XL (such as SSD-1B), which is not supported yet"
     return ""
 
 
 def _missing(found: Header, known: Published) -> str:
+    if unet_alone(found, known):
+        return ""
     absent = [name for name, text in zip(("the text encoder", "the second text encoder"), known.texts, strict=False) if len(text.tokens(found)) != 2]
     absent += ["the VAE"] if absent and not _has_vae(found) else []
     return f"is not a whole checkpoint: {' and '.join(absent)} is missing" if absent else ""
+
+
+def unet_alone(found: Header, known: Published) -> bool:
+    """Whether it is of a family whose text encoders go round as files of their own, and brings none of them itself."""
+    return known.family in LENT_TEXTS and not any(name.startswith(TEXTS) for name in found.tensors)
 
 
 def _has_vae(found: Header) -> bool:

@@ -7,6 +7,7 @@ from sd_ui.models.header import Header
 
 CONFIGS = Path(__file__).parent.parent / "engine" / "configs"
 HEAD = 64  # channels of an attention head in CLIP, in DPT, and in the U-Nets that are not Stable Diffusion 1.x
+REFINER_SIZES, SD2_TEXT = 2560, 1024  # numbers that a U-Net reads: of sizes and the text as a whole; of each word
 UNET, FIRST_STAGE = "model.diffusion_model.", "first_stage_model."
 
 
@@ -89,5 +90,14 @@ PUBLISHED = (SDXL, REFINER, SD2, SD1)
 
 
 def of(found: Header) -> Published:
-    """The family whose mark the file bears; Stable Diffusion 1.x where it bears none: the checks that follow name what is missing."""
-    return next((one for one in PUBLISHED if any(name.startswith(one.mark) for name in found.tensors)), SD1)
+    """The family whose mark the file bears; where it bears none, that of its U-Net: the checks that follow name what is missing."""
+    return next((one for one in PUBLISHED if any(name.startswith(one.mark) for name in found.tensors)), None) or _by_unet(found)
+
+
+def _by_unet(found: Header) -> Published:
+    """By what it is told besides the text, and by the width of the text that it reads."""
+    sizes = found.shape(UNET + "label_emb.0.0.weight")
+    if sizes:
+        return REFINER if sizes[1:] == (REFINER_SIZES,) else SDXL
+    reads = next((tensor.shape for name, tensor in found.tensors.items() if name.startswith(UNET) and name.endswith(".attn2.to_k.weight")), ())
+    return SD2 if reads[1:] == (SD2_TEXT,) else SD1

@@ -80,7 +80,7 @@ def test_a_folder_that_is_a_model_itself_may_be_given(models):
         (["conditioner.embedders.1.model.ln_final.weight", "model.diffusion_model.label_emb.0.0.weight"], "SSD-1B"),
         (["conditioner.embedders.1.model.ln_final.weight", "edm_mean"], "Playground"),
         (["conditioner.embedders.1.model.ln_final.weight", "edm_vpred.sigma_max"], "CosXL"),
-        (["model.diffusion_model.label_emb.0.0.weight"], "XL U-Net alone"),
+        (["model.diffusion_model.label_emb.0.0.weight"], "smaller relative of Stable Diffusion XL"),
         (["cond_stage_model.model.ln_final.bias", "model.diffusion_model.label_emb.0.0.weight"], "unCLIP"),
         (["cond_stage_model.roberta.x", "model.diffusion_model.out.0.bias"], "AltDiffusion"),
         (["model.diffusion_model.joint_blocks.0.x_block.bias"], "do not go together"),
@@ -97,7 +97,7 @@ def test_other_kinds_of_files_are_told_apart(tmp_path, names, why):
 
 def test_a_single_file_without_a_part_names_the_part(tmp_path):
     unet = "model.diffusion_model.input_blocks.0.0.weight"
-    assert "the text encoder and the VAE" in fault(tmp_path / "m" / "x.safetensors", unet, shape=(4, 4, 3, 3))
+    assert "the text encoder CLIP-L: put clip_l.safetensors" in fault(tmp_path / "m" / "x.safetensors", unet, shape=(4, 4, 3, 3))
     token = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
     assert "the VAE is missing" in fault(tmp_path / "m" / "x.safetensors", unet, token, shape=(4, 4, 3, 3))
 
