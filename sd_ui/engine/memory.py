@@ -49,7 +49,8 @@ def budget(device: torch.device) -> int:
 def limit(device: torch.device, most: int) -> None:
     """From now on torch takes no more of a card than so many bytes, and is out of memory beyond; 0: as much as there is."""
     if device.type == "cuda" and most:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, most / torch.cuda.mem_get_info(device)[1]), device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most / torch.cuda.mem_get_info(index)[1]), index)
 
 
 def tidy(device: torch.device) -> None:

@@ -8,6 +8,7 @@ tree's; and a call that fails half-way, out of memory, leaves nothing that the n
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from accelerate.utils import send_to_device
@@ -62,8 +63,8 @@ class Shuttle:
         self._device = device
         self._homes: Any = WeakTensorKeyDictionary()  # of each tensor that is on the device: where it waits otherwise
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._next: dict[nn.Module, nn.Module] = {}  # which unit was called after which
-        self._last: nn.Module | None = None
+        self._next: WeakKeyDictionary[nn.Module, ref[nn.Module]] = WeakKeyDictionary()  # which unit was called after which
+        self._last: ref[nn.Module] | None = None
 
     # ------------------------------------------------------------ before and after a unit is called
     def enter(self, unit: nn.Module, foresees: bool) -> None:
@@ -75,7 +76,7 @@ class Shuttle:
         self._bring(wanted)
         if foresees:
             self._learn(unit)
-            if self._stream is not None and (following := self._next.get(unit)) is not None:
+            if self._stream is not None and (following := self._following(unit)) is not None:
                 self._fetch(following)
 
     def leave(self, unit: nn.Module) -> None:
@@ -85,7 +86,7 @@ class Shuttle:
     def rest(self) -> None:
         """Everything waits in main memory."""
         self._send(set())
-        self._next, self._last = {}, None
+        self._last = None
 
     @property
     def here(self) -> int:
@@ -120,9 +121,13 @@ class Shuttle:
             tensor.data = self._homes.pop(tensor)
 
     def _learn(self, unit: nn.Module) -> None:
-        if self._last is not None:
-            self._next[self._last] = unit
-        self._last = unit
+        if self._last is not None and (last := self._last()) is not None:
+            self._next[last] = ref(unit)
+        self._last = ref(unit)
+
+    def _following(self, unit: nn.Module) -> nn.Module | None:
+        found = self._next.get(unit)
+        return found() if found else None
 
 
 class Entering:

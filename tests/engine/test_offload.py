@@ -149,6 +149,16 @@ def hooks_of(model) -> set:
     }
 
 
+def test_what_came_after_what_is_learned_and_keeps_no_model_alive(model):
+    shuttle, one, other = offload.Shuttle(choose("cpu").device), nn.Linear(1, 1), nn.Linear(1, 1)
+    for unit in (one, other, one):
+        shuttle.enter(unit, foresees=True)
+        shuttle.leave(unit)
+    assert shuttle._following(one) is other and shuttle._following(other) is one and shuttle.here == 0
+    del other, unit
+    assert shuttle._following(one) is None
+
+
 def test_small_components_are_never_moved(model):
     arrangement = arranged(model, SEQUENTIAL, small=10**9)
     picture(model)
