@@ -18,7 +18,7 @@ def test_a_picture_matched_to_itself_stays_nearly_as_it_is():
 
 
 def test_a_tint_goes_and_light_and_shade_stay():
-    tinted = Image.fromarray(np.clip(np.asarray(PICTURE).astype(int) + (40, -10, -40), 0, 255).astype(np.uint8))
+    tinted = Image.fromarray(np.clip(np.asarray(PICTURE).astype(int) + np.array((40, -10, -40)), 0, 255).astype(np.uint8))
     back = with_colours_of(tinted, PICTURE)
     means = [np.asarray(image).reshape(-1, 3).mean(0) for image in (tinted, back, PICTURE)]
     spread = [mean - mean.mean() for mean in means]

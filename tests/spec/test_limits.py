@@ -308,9 +308,8 @@ def holds(got: GenerationRequest) -> None:
 def test_a_picture_is_resized_by_a_factor():
     found = request("img2img", init=PICTURE, resize_by=0.5, width=64, height=64)
     assert (found.width, found.height) == (PICTURE.width // 2, PICTURE.height // 2)
-    assert request("img2img", init=PICTURE, noise_multiplier=0.9, extra_noise=0.1, redo_steps="all", redo_colours="the picture's").source.redo == Redo(
-        0.9, 0.1, "All", "The picture's"
-    )
+    asked = {"noise_multiplier": 0.9, "extra_noise": 0.1, "redo_steps": "all", "redo_colours": "the picture's"}
+    assert request("img2img", init=PICTURE, **asked).source.redo == Redo(0.9, 0.1, "All", "The picture's")
 
 
 def test_a_factor_that_makes_it_too_large_is_refused():
