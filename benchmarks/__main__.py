@@ -32,6 +32,9 @@ def main() -> int:
         from benchmarks import swap
 
         found += swap.rows(max(1, told.rounds // 2))
+    from benchmarks import foresight
+
+    found += foresight.rows(max(1, told.rounds // 2))
     from benchmarks import scan
 
     found += scan.rows(max(1, told.rounds // 2))
