@@ -40,7 +40,7 @@ def any_of(mask: Image.Image) -> Image.Image:
 
 def degrees(mask: Image.Image, blur: int) -> Plane:
     """How much each place may change: the mask's own shade, less towards its blurred edge."""
-    return np.asarray(mask).astype(np.float32) / 255 * ops.soft_mask(any_of(mask), blur)
+    return np.asarray(mask).astype(np.float32) / np.float32(255) * ops.soft_mask(any_of(mask), blur)
 
 
 # ---------------------------------------------------------------- the window
