@@ -78,7 +78,8 @@ FORMATS = """## Formats
 - Flux.1 dev is told its guidance: **Distilled CFG scale**, 3.5; Fill 30, Depth 10. CFG scale is 1: above it, the negative prompt counts, in a second
   call of the model. Schnell is told nothing, and draws in 4 steps.
 - Depth: a map of one's own is given. Canny is refused. Previews: a matrix to colours, fitted to the model's own VAE when a picture begins.
-- LoRAs for these families are not supported yet; they are refused by name.
+- LoRAs change the transformer and CLIP; those that change T5 or the last modulation are refused by name. Where text encoders lie in files of their
+  own, LoRAs that change them do not fit.
 """
 
 

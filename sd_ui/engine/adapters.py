@@ -52,8 +52,16 @@ def read(path: Path) -> Lora:
     found, tensors = header.read(path), parts.read(path)
     layers = loras.layers_of(found)  # the file may have changed since the index saw it
     grouped = lora_keys.grouped(found.tensors)
-    held = {layer: {role: tensors[name] for role, name in names.items()} for layer, names in grouped.items()}
+    whole = {layer: {role: tensors[name] for role, name in names.items()} for layer, names in grouped.items()}
+    held = {piece: roles for layer, held in whole.items() for piece, roles in _pieces(layer, held)}
     return Lora(layers, held, {layer: deltas.said_alpha(found.metadata, layer, deltas.inner(roles)) for layer, roles in held.items()})
+
+
+def _pieces(layer: Layer, roles: deltas.Roles) -> Iterator[tuple[Layer, deltas.Roles]]:
+    """Of a matrix that is several in diffusers, each with its rows."""
+    parts = loras.pieces(layer, {role: tuple(tensor.shape) for role, tensor in roles.items()})
+    for piece, start, stop, _ in parts:
+        yield piece, roles if len(parts) == 1 else {**roles, "up": roles["up"][start:stop]}
 
 
 def dressed(loaded: Loaded, outfit: Sequence[Worn]) -> Loaded:
@@ -76,7 +84,7 @@ def needs(loaded: Loaded, outfit: Sequence[Worn]) -> int:
 # ---------------------------------------------------------------- what is worn
 def _layers_of(worn: Worn) -> list[Layer]:
     try:
-        return list(lora_keys.grouped(header.read(worn.path).tensors))
+        return [layer for layer, _, _ in loras.layers_of(header.read(worn.path))]
     except (Unreadable, OSError) as error:
         raise unusable(worn, error) from error
 

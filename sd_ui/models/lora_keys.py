@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from sd_ui.models import flow_names
 from sd_ui.models.header import Unreadable
 
 UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
@@ -26,12 +27,13 @@ REFUSED = {  # by the end of a name, too
 PREFIXES = {  # the first that fits counts
     "lora_unet_": UNET, "lora_te1_": TEXT, "lora_te2_": TEXT_2, "lora_te_": TEXT, "unet.": UNET, "text_encoder_2.": TEXT_2, "text_encoder.": TEXT,
     "model.diffusion_model.": UNET, "diffusion_model.": UNET, "base_model.model.text_model.": TEXT, "base_model.model.": UNET,
+    "transformer.": UNET, "lora_transformer_": UNET,
 }  # fmt: skip
-BARE = ("down_blocks.", "mid_block.", "up_blocks.")  # the U-Net's alone, as diffusers once saved them
-STRANGERS = {  # by a part of a layer's name: which model it was made for
-    "single_transformer_blocks": "Flux", "double_blocks": "Flux", "single_blocks": "Flux", "joint_blocks": "Stable Diffusion 3",
-    "joint_transformer_blocks": "Stable Diffusion 3",
-}  # fmt: skip
+BARE = (  # the U-Net's alone, as diffusers once saved them; a transformer's, as published
+    "down_blocks.", "mid_block.", "up_blocks.", "double_blocks.", "single_blocks.", "joint_blocks.", "transformer_blocks.",
+    "single_transformer_blocks.",
+)  # fmt: skip
+STRANGERS = {"joint_transformer_blocks": "AuraFlow", "lora_te3": "T5"}  # by a part of a name: which model it was made for
 RESNET = {
     "in_layers_0": "norm1", "in_layers_2": "conv1", "emb_layers_1": "time_emb_proj", "out_layers_0": "norm2", "out_layers_3": "conv2",
     "skip_connection": "conv_shortcut",
@@ -83,7 +85,7 @@ def read(name: str) -> tuple[Layer, str]:
 
 
 def unet_name(flat: str) -> str:
-    """diffusers' name of a layer of a U-Net with two resnets a level, as all the published ones are, from theirs or its own."""
+    """diffusers' name of a layer of a U-Net with two resnets a level, or of a transformer, as all the published ones are, from theirs or its own."""
     flat = re.sub(r"_processor(?=_to_)", "", flat)
     flat = re.sub(r"attn(\d)_to_out$", r"attn\1_to_out_0", flat)
     if flat in ENDS:
@@ -92,7 +94,7 @@ def unet_name(flat: str) -> str:
         return _block(found[1] == "input", int(found[2]), int(found[3]), found[4])
     if found := re.fullmatch(r"middle_block_(\d)_(.+)", flat):
         return f"mid_block_attentions_0_{found[2]}" if found[1] == "1" else f"mid_block_resnets_{int(found[1]) // 2}_{RESNET.get(found[2], found[2])}"
-    return flat
+    return flow_names.flat_name(flat)
 
 
 def text_name(flat: str) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sd_ui.models import lora_keys
+from sd_ui.models import flow_names, lora_keys
 from sd_ui.models.finding import Finding, faulty
 from sd_ui.models.header import Header, Unreadable
 from sd_ui.models.lora_keys import TEXT, TEXT_2, UNET, Layer
@@ -20,8 +21,10 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by role
 FAMILY_OF_WIDTH = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}  # of the text that the U-Net looks at
 FAMILIES = {  # by what the metadata's words for the model begin with; the longer ones first
     "stable-diffusion-xl": "sdxl", "stable-diffusion-v2": "sd2", "stable-diffusion-v1": "sd1", "sdxl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1",
-    "sd_1.": "sd1",
+    "sd_1.": "sd1", "flux": "flux", "stable-diffusion-3": "sd3", "sd3": "sd3",
 }  # fmt: skip
+FLUX_WIDTH = 3072
+SHIFT_FIRST = ("norm_out_linear", "norm1_context_linear")  # with twice as many rows as columns, whose halves stand the other way round in diffusers
 MOST_WORDS, LONGEST_WORD = 12, 80
 
 
@@ -38,7 +41,22 @@ def recognised(found: Header) -> Finding:
 def layers_of(found: Header) -> Layers:
     """Raises Unreadable for what is incomplete, not understood or not supported."""
     shapes = {layer: {role: found.shape(name) for role, name in names.items()} for layer, names in lora_keys.grouped(found.tensors).items()}
-    return _shared(tuple(sorted((layer, *size_of(layer, roles)) for layer, roles in shapes.items())))
+    return _shared(
+        tuple(sorted((piece, stop - start, columns) for layer, roles in shapes.items() for piece, start, stop, columns in pieces(layer, roles)))
+    )
+
+
+def pieces(layer: Layer, roles: Shapes) -> list[tuple[Layer, int, int, int]]:
+    """The layers of diffusers that a LoRA's layer is, each with its first row, the one after its last, and its columns: itself alone, but for
+    matrices that published transformers have joined. Raises Unreadable.
+    """
+    rows, columns = size_of(layer, roles)
+    parts = flow_names.pieces(layer.name, rows, columns) if layer.part == UNET else []
+    if layer.name.endswith(SHIFT_FIRST) and rows == 2 * columns:
+        raise Unreadable(f"a LoRA that changes {layer.name[:80]}, which is not supported")
+    if parts and not roles.keys() <= {"up", "down", "alpha"}:
+        raise Unreadable("a LoRA that changes joined matrices by another method than LoRA, which is not supported")
+    return [(Layer(layer.part, name), start, stop, columns) for name, start, stop in parts] or [(layer, 0, rows, columns)]
 
 
 def size_of(layer: Layer, roles: Shapes) -> tuple[int, int]:
@@ -105,6 +123,8 @@ def _factored(roles: Shapes, a: str, b: str, core: str) -> tuple[int, int]:
 # ---------------------------------------------------------------- what is said about it
 def family_of(layers: Layers, metadata: Mapping[str, Any]) -> str:
     """By its tensors where they tell, else by what its metadata says; "" where neither does."""
+    if transformer := _of_transformer(layers):
+        return transformer
     seen = {width for layer, _, width in layers if layer.part == UNET and layer.name.endswith(("attn2_to_k", "attn2_to_v"))}
     if len(seen) == 1:
         return FAMILY_OF_WIDTH.get(seen.pop(), "")
@@ -114,6 +134,16 @@ def family_of(layers: Layers, metadata: Mapping[str, Any]) -> str:
     told = next((family for start, family in FAMILIES.items() if said.startswith(start)), "")
     texts = {width for layer, _, width in layers if layer.part == TEXT and layer.name.endswith("_q_proj")}
     return told or (FAMILY_OF_WIDTH.get(texts.pop(), "") if len(texts) == 1 else "")
+
+
+def _of_transformer(layers: Layers) -> str:
+    """SD 3 has other widths than Flux.1, and no blocks for text and picture together."""
+    names = {
+        layer.name: columns for layer, _, columns in layers if layer.part == UNET and "transformer_blocks" in layer.name.split("_attentions_")[0]
+    }
+    if any(name.startswith("single_transformer_blocks") for name in names) or FLUX_WIDTH in names.values():
+        return "flux"
+    return "sd3" if any(re.match(r"transformer_blocks_\d+_(attn|norm|ff)", name) for name in names) else ""
 
 
 def triggers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
