@@ -57,6 +57,17 @@ def test_a_closed_list_takes_no_keys_and_esc_closes_it_alone(person, box, painte
     eventually(lambda: person.state() == "cancelled")
 
 
+def test_the_prompts_of_a_second_pass_are_written_likewise(person):
+    person.page.locator("#hires > button").click()
+    box = person.page.locator("#txt2img-hires_prompt textarea")
+    box.click()
+    person.page.keyboard.type("a cube, __li")
+    eventually(lambda: offered(person) == ["light"])
+    box.press("Tab")
+    box.press("Control+ArrowUp")
+    assert box.input_value() == "a cube, (__light__:1.1)"
+
+
 def test_a_style_is_chosen_where_one_writes(person, box):
     box.focus()
     person.page.keyboard.type("a cube <night")

@@ -2,7 +2,7 @@
 // `weighed` and `moved` know a text and a selection alone: they answer { text, start, end }, or null where there is nothing to do.
 window.sdui = window.sdui || {};
 (() => {
-  const BOXES = "#field-prompt textarea, #field-negative_prompt textarea";
+  const BOXES = ["#field-prompt", "#field-negative_prompt", "[id$=-hires_prompt]", "[id$=-hires_negative_prompt]"].map((id) => `${id} textarea`).join();
   const STEP = 0.1, TAG_STEP = 0.05;  // of a weight; of a LoRA's
   const CLOSING = { "(": ")", "[": "]", "{": "}" };
   const WORD = /(?:\\[()[\]\\]|[^\s.,\\/!?%^*;:{}=`~()[\]<>|$"])+/g;  // an escaped bracket belongs to its word

@@ -6,7 +6,7 @@ window.sdui = window.sdui || {};
   const layers = new WeakMap();  // a box's { layer, text, marks }; marks: { start, end, fatal } in UTF-16 units
 
   function layerOf(box) {
-    const group = box.closest(".prompt-group");
+    const group = box.closest(".prompt-group") || box.closest(".block");
     if (!layers.has(box)) layers.set(box, { layer: document.createElement("div"), text: box.value, marks: [] });
     const { layer } = layers.get(box);
     if (layer.parentElement !== group) {

@@ -16,7 +16,7 @@
     if (document.activeElement !== box || caret !== box.selectionEnd || /[\p{L}\p{N}_]/u.test(text[caret] || "")) return close();
     const question = {
       text: text.slice(0, caret).slice(-SENT),
-      box: box.closest("#field-negative_prompt") ? "negative_prompt" : "prompt",
+      box: box.closest("[id$=negative_prompt]") ? "negative_prompt" : "prompt",
       model: document.body.dataset.model || "",
     };
     asking = new AbortController();
