@@ -9,7 +9,7 @@ if str(ROOT) not in sys.path:  # when it is run as a script
     sys.path.append(str(ROOT))
 
 from sd_ui.engine.families.table import FAMILIES  # noqa: E402
-from sd_ui.models import files, flow_files, flow_folders, folders, presets, published, stock  # noqa: E402
+from sd_ui.models import files, flow_files, flow_folders, folders, gguf, presets, published, stock  # noqa: E402
 from sd_ui.models.finding import MODES  # noqa: E402
 from sd_ui.models.presets import Preset  # noqa: E402
 from sd_ui.models.stock import StockFamily  # noqa: E402
@@ -46,8 +46,19 @@ replay and memory policies are those of every model.
 - Where float16 would be used, these models run in bfloat16, because most of them overflow in float16.
 """
 FORMATS = """## Formats
-- One `.safetensors` file as it was published (the original programs' names, half or single precision), recognised by its header; what it does not
-  say (layers, tokenizer, noise) is bundled, so nothing is fetched. Or a diffusers folder, whose parts may come in several files. Pickles are refused.
+- One `.safetensors` file as it was published (the original programs' names), recognised by its header; what it does not say (layers, tokenizer,
+  noise) is bundled, so nothing is fetched. Or a diffusers folder, whose parts may come in several files. Pickles are refused.
+- Weights in single, half (float16, bfloat16) or 8-bit precision (float8 e4m3fn and e5m2, with ComfyUI's scales or without), also mixed.
+- GGUF: {GGUF}, besides F32, F16 and BF16; no package is needed. A transformer or
+  U-Net alone, as ComfyUI's converters write it (Flux.1, SD 3, Stable Diffusion 1.x and XL), with its other parts in files of their own; T5 as a text
+  encoder; whole checkpoints whose tensors have the published names, as of Stable Diffusion 1.x.
+- Diffusers folders whose parts bitsandbytes quantised (4 bits: nf4, fp4; 8 bits), without that package. In one file these are refused, and so are
+  folders quantised by torchao, quanto and others: the page says by what.
+- What takes fewer bits on the disk is unpacked when it is loaded, into the precision that is computed in: in memory it takes as much as any other.
+- A U-Net or transformer alone of Stable Diffusion 1.x, XL, 3 and Flux.1 takes its text encoders from files of their own (`clip_l`, `clip_g`,
+  `t5xxl`), whatever they are called: they are told by their tensors.
+- From Hugging Face on demand, in the tab Models or with `python -m sd_ui models get owner/name`: of a folder the parts that are loaded, in half
+  precision where there is a choice; of several files the one that is named; never a pickle. It is looked into before it is fetched.
 - VAEs: `AutoencoderKL`, alone in a file or in a folder, and `AutoencoderTiny` in a folder. A VAE in one file is scaled as the model needs that it
   serves; one in a folder says what it is for, and another family's is refused. Where the rest is in float16, SDXL's VAE is in float32, unless its
   config says that it need not be.
@@ -84,7 +95,8 @@ FORMATS = """## Formats
 
 
 def page() -> str:
-    return "\n".join([HEAD, *families(), "", *stock_families(), "", strangers(), "", STOCK_MEANS, FORMATS, *refused(), "", *few_steps(), ""])
+    formats = FORMATS.replace("{GGUF}", ", ".join(gguf.UNPACKED))
+    return "\n".join([HEAD, *families(), "", *stock_families(), "", strangers(), "", STOCK_MEANS, formats, *refused(), "", *few_steps(), ""])
 
 
 def stock_families() -> list[str]:
