@@ -183,7 +183,7 @@ class EngineDriver:
         from sd_ui.engine import memory
 
         manager = self._engine.manager
-        return Room(memory.free(manager.place.device), manager.resident)
+        return Room(memory.free(manager.place.device), manager.resident, manager.filled)
 
 
 @dataclass

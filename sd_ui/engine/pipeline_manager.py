@@ -93,6 +93,13 @@ class PipelineManager:
             keys = list(reversed(self._kept))
         return tuple(f"{checkpoint} with {vae}" if vae else checkpoint for checkpoint, vae in keys)
 
+    @property
+    def filled(self) -> int:
+        """Bytes of the device that models take. Any thread may ask."""
+        with self._lock:
+            kept = list(self._kept.values())
+        return residents.size(kept, self.place.device)
+
     def facts(self) -> dict[str, str]:
         """For the page: device, dtype, attention, what is in memory and how much of it is filled."""
         with self._lock:

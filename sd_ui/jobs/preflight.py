@@ -98,8 +98,9 @@ class Preflight:
             accepted = judge()
             request, room = accepted.request, self._room()
             forecast = self._foretold(work_of(request, delivery), room)
-            weights = 0 if resident(room, request) else self._weights(request)
-            report = Report(forecast=forecast, ahead=self._ahead(), weights=weights, free=room.free if room else None)
+            there = resident(room, request)
+            free = None if room is None else room.free + (0 if there else room.held)  # models that nobody uses make room
+            report = Report(forecast=forecast, ahead=self._ahead(), weights=0 if there else self._weights(request), free=free)
             notes = (Line(NOTE, "", note) for note in accepted.notes)
             return replace(report, lines=(*self._short_of_memory(report), *self._advised(request), *notes))
         except BadRequest as wrong:

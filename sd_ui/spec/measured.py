@@ -43,7 +43,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Room:
-    """free: bytes of memory that nobody uses. resident: names of the checkpoints in memory."""
+    """free: bytes of memory that nobody uses. resident: names of the checkpoints in memory. held: bytes that they take, and leave to another one."""
 
     free: int
     resident: tuple[str, ...] = ()
+    held: int = 0

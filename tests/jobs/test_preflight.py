@@ -137,6 +137,13 @@ def test_too_little_memory_is_foretold_and_not_refused(tmp_path):
     assert tight.weights == 4_280_000_000 and tight.needs > tight.weights
 
 
+def test_models_that_nobody_uses_make_room(tmp_path):
+    seen = [Machine().ran(asked("one"))]
+    room = Room(2_000_000_000, ("large",), held=7_000_000_000)
+    assert said(told(tmp_path, measured=seen, model="one", room=room)) == []
+    assert said(told(tmp_path, measured=seen, model="one", room=Room(1_000_000, ("one",), held=7_000_000_000))) == [(WARN, "width")]
+
+
 def test_a_model_in_memory_needs_no_room_and_no_time_to_load(tmp_path):
     seen = [Machine().ran(asked("one"), cold=True)]
     here, elsewhere = (told(tmp_path, measured=seen, model="one", room=Room(10**12, names)) for names in (("one with soft vae",), ("ones",)))
