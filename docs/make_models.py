@@ -37,8 +37,8 @@ replay and memory policies are those of every model.
 - **Prompt**: plain text. Brackets are characters; a weight such as `(cat:1.2)`, prompt editing, `[a|b]` and network tags are refused; `AND`, `BREAK`
   and the names of embeddings are words. The emphasis Ignore takes brackets out, None accepts weights as text. Styles, wildcards and comments work. A
   prompt that is longer than what the family reads is cut, and the picture says so.
-- **Denoising strength**: as everywhere: 0 is the picture itself, 1 is txt2img, and between them round(steps x strength) steps run, at least one. A
-  latent consistency model runs all its steps. Flux.2 Klein also looks at the picture while it repaints it.
+- **Denoising strength**: as everywhere: 0 is the picture itself, 1 is txt2img, and between them round(steps x strength) steps run, at least one.
+  Flux.2 Klein also looks at the picture while it repaints it.
 - **Inpainting** leaves every pixel outside of the mask as it was. Masked content: Original and Fill. A soft mask edge is refused.
 - **Size**: rounded to what the family needs, never to other sizes that it was trained at.
 - **What does not work**: LoRAs, another VAE, a refiner, hires fix, clip skip, variations, resized seeds, other noise than the processor's, CFG

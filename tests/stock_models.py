@@ -285,27 +285,8 @@ def kandinsky3() -> Any:
     return Kandinsky3Pipeline(t5_tokenizer(), t5(), unet.eval(), noise, movq.eval())
 
 
-def lcm() -> Any:
-    import tempfile
-
-    from diffusers import LatentConsistencyModelPipeline, LCMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    from tests.checkpoints import UNET, write_tokenizer
-
-    with tempfile.TemporaryDirectory() as name:
-        vocabulary = write_tokenizer(Path(name))
-        words = CLIPTokenizer.from_pretrained(name)
-    unet = UNet2DConditionModel(**{**UNET, "sample_size": 8, "in_channels": 4, "out_channels": 4, "time_cond_proj_dim": 16})
-    size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "projection_dim": 32}
-    text = CLIPTextModel(CLIPTextConfig(vocab_size=vocabulary, **size, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1)).eval()
-    noise = LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    none = {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False}
-    return LatentConsistencyModelPipeline(kl(4), text, words, unet.eval(), noise, **none)
-
-
 MADE = {"pixart-sigma": pixart, "sana": sana, "z-image": z_image, "qwenimage": qwen_image, "flux2-klein": klein}
 MORE = {
     "pixart-alpha": pixart_alpha, "sana-sprint": sana_sprint, "chroma": chroma, "lumina2": lumina2, "lumina": lumina, "auraflow": auraflow,
-    "ovis": ovis, "cogview3": cogview3, "cogview4": cogview4, "hunyuan": hunyuan, "kandinsky3": kandinsky3, "lcm": lcm,
+    "ovis": ovis, "cogview3": cogview3, "cogview4": cogview4, "hunyuan": hunyuan, "kandinsky3": kandinsky3,
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """A folder of a family without a loop of ours -> the parts of its pipeline, each by a class of the table, from a config read as data and tensors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def load(card: ModelCard, place: Place, hashes: Hashes) -> StockModel:
         family = stock_folders.of_folder(card.path)
         if family is None:  # the folder may have changed since the card was written
             raise Unreadable("it is a model of another kind now")
-        place = place_for(family, place)
+        place = place_for(place)
         built = {part.name: _part(part, place) for part in stock_folders.parts(card.path, family)}
         return StockModel(card, family, built, stock_folders.flags(card.path, family), place, hashes.of(card.path))
     except (BadRequest, Unreadable, SafetensorError, OSError) as error:
@@ -70,12 +72,23 @@ def _of_transformers(part: Part, place: Place) -> nn.Module:
     weights = {name: _copied(tensor, place) for name, tensor in parts.read(*folders.weights(part.path)).items()}
     try:
         config = kind.config_class.from_dict(said)
-        module, told = kind.from_pretrained(None, config=config, state_dict=weights, dtype=place.dtype, output_loading_info=True)
+        with _without_bars():
+            module, told = kind.from_pretrained(None, config=config, state_dict=weights, dtype=place.dtype, output_loading_info=True)
     except Exception as error:  # for odd values in a config, the library raises whatever it likes; translated, not swallowed
         raise unfit(part.title, f"its config and its tensors are not of one kind ({type(error).__name__}: {error})") from error
     _check(part, told)
     placed: nn.Module = module.to(place.device).eval().requires_grad_(False)
     return placed
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The job tells of its progress; a bar in the console belongs to nobody."""
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.enable_progress_bar()
 
 
 def _copied(tensor: Tensor, place: Place) -> Tensor:

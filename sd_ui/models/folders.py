@@ -14,7 +14,10 @@ INDEX, CONFIG = "model_index.json", "config.json"
 DEPTH_PLANES, INPAINT_PLANES = "conv_in_depth.safetensors", "conv_in_inpaint.safetensors"  # first convolutions beside the plain U-Net's weights
 LONGEST = 4 * 2**20  # bytes of a config
 MODEL_WEIGHTS = ("diffusion_pytorch_model", "model")
-PIPELINES = tuple(f"StableDiffusion{kind}Pipeline" for kind in ("", "Img2Img", "Inpaint", "Depth2Img", "XL", "XLImg2Img", "XLInpaint"))
+PIPELINES = (
+    *(f"StableDiffusion{kind}Pipeline" for kind in ("", "Img2Img", "Inpaint", "Depth2Img", "XL", "XLImg2Img", "XLInpaint")),
+    *(f"LatentConsistencyModel{kind}Pipeline" for kind in ("", "Img2Img")),
+)
 TEXT, SECOND_TEXT = "text_encoder", "text_encoder_2"
 TOKENIZERS = {TEXT: "tokenizer", SECOND_TEXT: "tokenizer_2"}
 CLASSES = {  # the only ones that are ever built

@@ -18,7 +18,6 @@ SOLVERS = (
 T5, T5_TOKENS = ("T5EncoderModel",), ("T5Tokenizer", "T5TokenizerFast")
 GEMMA_TOKENS = ("GemmaTokenizer", "GemmaTokenizerFast")
 QWEN_TOKENS = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
-CLIP_TOKENS = ("CLIPTokenizer", "CLIPTokenizerFast")
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,9 @@ class StockFamily:
 
     side, steps, cfg_scale: where the form starts. multiple: pixels that sides must be multiples of. tokens: of a prompt that are read.
     negative: whether it takes a negative prompt. guidance: what the pipeline calls the CFG scale; above: how much less it counts than we do.
-    rounds: UP or DOWN; "" where all steps run whatever the strength. flags: what else its constructor takes from model_index.json.
-    without: parts that the constructor may be given None for. most: pixels of a picture that it works from, 0 for any number.
-    float16: whether it can be run in it; the others overflow, and take bfloat16. cell: pixels for each of the cells in the denoiser's sample_size,
-    where that tells what size it was made for.
+    rounds: UP or DOWN. flags: what else its constructor takes from model_index.json. without: parts that the constructor may be given None for.
+    most: pixels of a picture that it works from, 0 for any number. cell: pixels for each of the cells in the denoiser's sample_size, where that
+    tells what size it was made for.
     """
 
     name: str
@@ -49,7 +47,6 @@ class StockFamily:
     flags: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     most: int = 0
-    float16: bool = False
     cell: int = 0
     also: tuple[str, ...] = field(default=())  # what its pipelines were called before
 
@@ -147,14 +144,6 @@ FAMILIES: dict[str, StockFamily] = {
             "kandinsky3", "Kandinsky 3", {TXT2IMG: "Kandinsky3Pipeline", IMG2IMG: "Kandinsky3Img2ImgPipeline"},
             {"unet": ("Kandinsky3UNet",), "movq": ("VQModel",), "text_encoder": T5, "tokenizer": T5_TOKENS, "scheduler": SOLVERS},
             steps=25, cfg_scale=3.0, multiple=64, tokens=128, rounds=DOWN,
-        ),
-        StockFamily(
-            "lcm", "Latent consistency model",
-            {TXT2IMG: "LatentConsistencyModelPipeline", IMG2IMG: "LatentConsistencyModelImg2ImgPipeline"},
-            {"unet": ("UNet2DConditionModel",), "vae": KL, "text_encoder": ("CLIPTextModel",), "tokenizer": CLIP_TOKENS,
-             "scheduler": ("LCMScheduler",)},
-            side=768, steps=4, cfg_scale=8.5, multiple=8, tokens=77, negative=False, rounds="", float16=True, cell=8,
-            without=("safety_checker", "feature_extractor", "image_encoder"),
         ),
     )
 }  # fmt: skip

@@ -173,8 +173,8 @@ def test_every_strength_runs_the_steps_that_our_own_loop_would_run(rounds, steps
 
     family = replace(stock.FAMILIES["z-image"], rounds=rounds)
     for percent in range(1, 101):
-        run = steps_to_run(family, steps, percent / 100)
-        said = strength_said(family, steps, run, percent / 100)
+        run = steps_to_run(steps, percent / 100)
+        said = strength_said(family, steps, run)
         left = min(steps * said, steps)  # as diffusers' get_timesteps counts
         counted = min(int(steps * said), steps) if rounds == stock.DOWN else steps - int(max(steps - left, 0))
         assert counted == run == start.steps_to_run(steps, percent / 100) and 0 <= said <= 1

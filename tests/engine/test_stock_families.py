@@ -9,7 +9,7 @@ from sd_ui.imaging.blobs import Blobs
 from sd_ui.models import stock
 from sd_ui.spec.events import Stepped
 from tests import stock_models
-from tests.engine.test_stock import CPU, MASK, STEPS, asked, card_of, drawn, picture, previews, theirs
+from tests.engine.test_stock import CPU, MASK, SILENT, STEPS, asked, card_of, drawn, picture, previews, theirs
 
 MODES = [(family, mode) for family in stock_models.MORE for mode in stock.FAMILIES[family].modes]
 GUIDED = {"guidance_scale": 3.0, "negative_prompt": "rain"}
@@ -19,9 +19,7 @@ ARGUMENTS = {  # what the stock pipelines are told besides the prompt, the size 
     "sana-sprint": AS_ASKED | {"guidance_scale": 3.0, "intermediate_timesteps": None},
     "lumina": GUIDED | {"clean_caption": False},
     "hunyuan": GUIDED | {"use_resolution_binning": False},
-    "lcm": {"guidance_scale": 3.0},
 }
-ALL_STEPS = ("lcm",)  # whatever the strength
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +47,13 @@ def test_the_picture_is_that_of_the_stock_pipeline_pixel_for_pixel(engine, saved
     inside = np.asarray(MASK) >= 128
     inside[:24], inside[40:], inside[:, :16], inside[:, 32:] = False, False, False, False  # without its soft edge
     assert np.array_equal(ours[inside], wanted[inside]) if mode == "inpaint" else np.array_equal(ours, wanted)
-    run = STEPS if mode == "txt2img" or family in ALL_STEPS else STEPS // 2
+    run = STEPS if mode == "txt2img" else STEPS // 2
     assert [event.index for event in events if isinstance(event, Stepped)] == list(range(1, run + 1)) and found.made.steps_run == run
     assert all(previews(events))
+
+
+@pytest.mark.parametrize("family", ["kandinsky3", "lumina2", "hunyuan"])
+def test_an_empty_negative_prompt_is_what_the_pipeline_takes_for_none(engine, saved, family):
+    (found,) = drawn(engine.generate(asked(engine, family, negative_prompt=""), SILENT))
+    usual = {name: value for name, value in ARGUMENTS.get(family, GUIDED).items() if name != "negative_prompt"}
+    assert np.array_equal(picture(found), theirs(saved[family], family, "txt2img", **usual))

@@ -1,5 +1,6 @@
 """Latent consistency models whose U-Net is told the CFG scale: latents are diffusers' own, bit for bit, from folders and single files."""
 
+import json
 from dataclasses import replace
 
 import diffusers
@@ -58,3 +59,15 @@ def test_a_single_file_is_known_by_its_header_with_settings_of_few_steps(tmp_pat
     unet = load(card, None, CPU).denoiser
     assert isinstance(unet, diffusers.UNet2DConditionModel) and unet.config.time_cond_proj_dim == WIDTH
     assert torch.equal(unet.time_embedding.cond_proj.weight, tensors["model.diffusion_model.time_embed.cond_proj.weight"])
+
+
+def test_a_folder_of_diffusers_own_pipeline_for_them_is_such_a_model(tmp_path):
+    folder = tiny_folder(tmp_path / "models" / "lcm", time_cond_proj_dim=WIDTH)
+    named = folder / "model_index.json"
+    said = json.loads(named.read_text()) | {"_class_name": "LatentConsistencyModelPipeline", "scheduler": ["diffusers", "LCMScheduler"]}
+    named.write_text(json.dumps(said))
+    facts = diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    facts.save_pretrained(folder / "scheduler")
+    card = index(tmp_path / "models").card("lcm")
+    assert (card.fault, card.stock, card.modes) == ("", None, ("txt2img", "img2img", "inpaint"))
+    assert latents_of(run_of(load(card, None, CPU), request(8.0))).isfinite().all()

@@ -32,7 +32,6 @@ def diffusers_class(name):
 # ---------------------------------------------------------------- the table
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_familys_modes_are_at_least_those_that_diffusers_knows_of_it(family):
-    """Of its own mappings only the pairs that are not of one family for us: LCM's depth and the like are in none."""
     from diffusers.pipelines import auto_pipeline as auto
 
     row = FAMILIES[family]

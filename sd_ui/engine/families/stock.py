@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from sd_ui.engine.device import Place
-from sd_ui.models.stock import IMG2IMG, TXT2IMG, StockFamily
+from sd_ui.models.stock import IMG2IMG, TXT2IMG, UP, StockFamily
 from sd_ui.prompt import plain
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.made import WornLora
@@ -21,6 +21,7 @@ from sd_ui.spec.request import GenerationRequest
 DECODERS = ("vae", "movq")
 USED = ("text_encoder", "text_encoder_2", "transformer", "unet", *DECODERS)  # one after the other
 AS_ASKED = {"use_resolution_binning": False, "clean_caption": False}  # the size and the words that were asked for, not others near them
+TRUE_CFG = "true_cfg_scale"  # pipelines with this one guide only if they are given a negative prompt, be it empty
 TWO_STEPS = "intermediate_timesteps"  # a point between two steps, which makes sense for no other number of them
 
 
@@ -63,9 +64,9 @@ def placed(kind: type, device: torch.device) -> type:
     return type(kind.__name__, (kind,), {"_execution_device": there, "device": there})
 
 
-def place_for(family: StockFamily, place: Place) -> Place:
+def place_for(place: Place) -> Place:
     """T5, Gemma and the transformers of these families overflow in float16; all were trained in bfloat16, or run well in it."""
-    return replace(place, dtype=torch.bfloat16) if place.dtype == torch.float16 and not family.float16 else place
+    return replace(place, dtype=torch.bfloat16) if place.dtype == torch.float16 else place
 
 
 # ---------------------------------------------------------------- a request, as a pipeline takes it
@@ -82,7 +83,7 @@ def call(model: StockModel, request: GenerationRequest, image: Image.Image | Non
     """image: RGB, mask: L, white where new content goes, both of the request's size."""
     family, mode, strength = model.family, mode_of(request), strength_of(request)
     knows = inspect.signature(getattr(diffusers, family.pipelines[mode]).__call__).parameters
-    run = steps_to_run(family, request.sampling.steps, strength) if mode != TXT2IMG else request.sampling.steps
+    run = steps_to_run(request.sampling.steps, strength) if mode != TXT2IMG else request.sampling.steps
     said: dict[str, Any] = {
         "prompt": plain.told(request.prompt, request.emphasis),
         "num_inference_steps": request.sampling.steps,
@@ -90,12 +91,12 @@ def call(model: StockModel, request: GenerationRequest, image: Image.Image | Non
         "output_type": "np",
         **{name: value for name, value in (("width", request.width), ("height", request.height), *AS_ASKED.items()) if name in knows},
     }
-    if family.negative and request.sampling.cfg_scale > 1:
-        said["negative_prompt"] = plain.told(request.negative_prompt, request.emphasis)
+    if family.negative and request.sampling.cfg_scale > 1 and (request.negative_prompt or family.guidance == TRUE_CFG):
+        said["negative_prompt"] = plain.told(request.negative_prompt, request.emphasis)  # without one, each pipeline has a usual one of its own
     if TWO_STEPS in knows and request.sampling.steps != 2:
         said[TWO_STEPS] = None
     if mode != TXT2IMG:
-        said |= {"image": image, "strength": strength_said(family, request.sampling.steps, run, strength)}
+        said |= {"image": image, "strength": strength_said(family, request.sampling.steps, run)}
     if "mask_image" in knows:
         said["mask_image"] = Image.new("L", (request.width, request.height), 255) if mask is None else mask
     return Call(mode, said, run)
@@ -110,16 +111,11 @@ def strength_of(request: GenerationRequest) -> float:
     return 1.0 if request.source is None else request.source.strength
 
 
-def steps_to_run(family: StockFamily, steps: int, strength: float) -> int:
-    """As in our own loop, where the family leaves steps out at all."""
-    return min(steps, max(1, round(steps * strength))) if family.rounds else steps
+def steps_to_run(steps: int, strength: float) -> int:
+    """As in our own loop."""
+    return min(steps, max(1, round(steps * strength)))
 
 
-def strength_said(family: StockFamily, steps: int, run: int, strength: float) -> float:
+def strength_said(family: StockFamily, steps: int, run: int) -> float:
     """What makes the pipeline run so many steps: in the middle between two numbers of them, where no rounding error matters."""
-    match family.rounds:
-        case "up":
-            return (run - 0.5) / steps
-        case "down":
-            return min(1.0, (run + 0.5) / steps)
-    return strength
+    return (run - 0.5) / steps if family.rounds == UP else min(1.0, (run + 0.5) / steps)
