@@ -89,8 +89,8 @@ class SigmaPlan:
         return torch.tensor(self.levels.timestep(sigma), dtype=torch.float32, device=self.device)
 
     def tools(self, shape: torch.Size, randomness: Randomness) -> Tools:
-        along = self.levels.along
-        path = BrownianPath(randomness.seed, *map(along, self.whole), lambda seed: randomness.unit(seed, shape))
+        along, (low, high) = self.levels.along, self.whole
+        path = BrownianPath(randomness.seed, along(low), along(high), lambda seed: randomness.unit(seed, shape))
         return Tools(
             self.levels,
             noise=lambda: randomness.normal(shape).to(self.device),

@@ -34,7 +34,9 @@ class Row:
 
 
 FOLLOWS_FLOW = ("Euler", "Heun")  # in its own variables
-BY_RATIO = ("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM2", "DEIS")  # in noise over signal
+BY_RATIO = (  # in noise over signal, down to the end in whole steps: one from next to nothing is a long one in its logarithm
+    "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM2", "DEIS",
+)  # fmt: skip
 ROWS: dict[str, Row] = {
     "DPM++ 2M": Row(multistep.dpmpp_2m),
     "DPM++ SDE": Row(sde.dpmpp_sde),
@@ -69,12 +71,10 @@ def plan(name: str, schedule: str, facts: Mapping[str, Any], steps: int, run: in
     row = ROWS[name]
     levels = levels_of(name, facts)
     levels = DistilledLevels.thinned(levels) if row.distilled else levels
-    by_ratio = isinstance(levels, FlowLevels) and name in BY_RATIO
-    levels = replace(levels, whole_steps=True) if by_ratio else levels  # a last step from next to nothing is a long one in log sigma
-    whole = planned(row, resolved(name, schedule, is_flow(facts)), Wanted(steps, levels, family))
-    if by_ratio:
-        whole = [RatioLevels.ratio(levels, share) for share in whole]
-        levels = RatioLevels.over(levels)
+    flow = replace(levels, whole_steps=True) if isinstance(levels, FlowLevels) and name in BY_RATIO else None
+    whole = planned(row, resolved(name, schedule, is_flow(facts)), Wanted(steps, flow or levels, family))
+    if flow is not None:
+        whole, levels = [RatioLevels.ratio(flow, share) for share in whole], RatioLevels.over(flow)
     rest = whole[min(steps - run, len(whole) - 2) :]
     ends = min(sigma for sigma in whole if sigma > 0), whole[0]
     return SigmaPlan(row.method, levels, row.path(rest) if row.path else rest, ends, row.keeps_variance, device)
