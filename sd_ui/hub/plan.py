@@ -10,7 +10,7 @@ from typing import Any
 
 from sd_ui.hub.hub import Hub, RemoteFile, Repository
 from sd_ui.hub.names import Wanted, safe
-from sd_ui.models import files, folders, header
+from sd_ui.models import files, flow_folders, folders, header
 from sd_ui.models.header import Unreadable
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.values import shown
@@ -132,7 +132,8 @@ def _usable(repository: Repository, name: str, fault_of: Callable[[], str]) -> N
 def _pipeline(hub: Hub, repository: Repository) -> Plan:
     (named,) = (file for file in repository.files if file.name == folders.INDEX)
     index = _facts(hub, repository, named)
-    _usable(repository, folders.INDEX, lambda: stranger.fault if (stranger := folders.stranger(index)) else "")
+    if not any(index.get("_class_name") in family.pipelines for family in flow_folders.FAMILIES):
+        _usable(repository, folders.INDEX, lambda: stranger.fault if (stranger := folders.stranger(index)) else "")
     parts = [part for part, entry in index.items() if isinstance(entry, list) and entry[-1:] != [None] and part not in NOT_USED]
     found = [_part(repository, part) for part in parts if _inside(repository, part)]
     chosen = [named, *(file for part, _ in found for file in part)]

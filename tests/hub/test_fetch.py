@@ -114,6 +114,17 @@ def test_of_a_folder_only_what_is_loaded_is_fetched_and_weights_in_half_precisio
     assert folders.weights(target / "unet")[0].name == "diffusion_pytorch_model.fp16.safetensors"
 
 
+def test_other_families_bring_their_own_parts(fetcher, fake, tmp_path):
+    parts = {"transformer": ["diffusers", "FluxTransformer2DModel"], "text_encoder_2": ["transformers", "T5EncoderModel"], "vae": CLASSES["vae"]}
+    index = {"_class_name": "FluxPipeline", **parts, "tokenizer_2": ["transformers", "T5TokenizerFast"], "image_encoder": ["x", "y"]}
+    stems = {"transformer": "diffusion_pytorch_model", "text_encoder_2": "model", "vae": "diffusion_pytorch_model", "image_encoder": "model"}
+    files = {f"{part}/{stem}.safetensors": weights(tmp_path) for part, stem in stems.items()} | {f"{part}/config.json": b"{}" for part in stems}
+    files |= {"tokenizer_2/spiece.model": b"x" * 2000, "tokenizer_2/tokenizer.json": b"{}", "flux1-dev.safetensors": weights(tmp_path)}
+    fake.repositories["artist/flux"] = files | {"model_index.json": json.dumps(index).encode()}
+    names = {file.name for file in planned(fetcher, "artist/flux").files}
+    assert names == {name for name in files if "/" in name and not name.startswith("image_encoder")} | {"model_index.json"}
+
+
 def test_pieces_come_with_their_table_or_not_at_all(fetcher, fake):
     model = fake.repositories[WHOLE]
     for name in [name for name in model if name.startswith("unet/diffusion")]:
