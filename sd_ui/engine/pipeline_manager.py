@@ -19,10 +19,10 @@ from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.offload import HOST, is_denoiser
 from sd_ui.engine.policy import LOADING, RESIDENT, Policy, Wishes, gentlest
 from sd_ui.engine.relief import NothingFits, first_that_fits
-from sd_ui.engine.residents import Resident
+from sd_ui.engine.residents import Key, Resident, key_of, stamps_of
 from sd_ui.engine.thrift import Thrift
 from sd_ui.models.hashes import Hashes
-from sd_ui.models.stamps import Stamp, stamp
+from sd_ui.models.stamps import stamp
 from sd_ui.prompt import networks
 from sd_ui.prompt.networks import LoraTag
 from sd_ui.spec.cards import ModelCard
@@ -33,7 +33,6 @@ from sd_ui.spec.values import unknown
 
 Made = TypeVar("Made")
 USUAL = Work(512, 512)
-Key = tuple[str, str]  # names of checkpoint and VAE; "" for its own VAE
 
 
 @dataclass
@@ -169,14 +168,14 @@ class PipelineManager:
     def _room(self, kept: Resident) -> int:
         """Bytes of the device that this model and its work may fill, if all that nobody uses makes room."""
         others = residents.size((one for one in self._borrowed if one is not kept), self.place.device)
-        free = memory.free(self.place.device) + self._filled()
+        free = memory.free(self.place.device) + self.filled
         return min(free, self._most) - others
 
     def _make_room(self, peak: int, kept: Resident) -> None:
         """Where the device has a memory of its own; elsewhere the budget of models has seen to it."""
         if not self._thrift.apart:
             return
-        own, filled = residents.size([kept], self.place.device), self._filled()
+        own, filled = residents.size([kept], self.place.device), self.filled
         room = min(memory.free(self.place.device), self._most - filled)
         if (missing := peak - own - room) > 0:
             self._keep_within(filled - missing, spared=kept)
@@ -192,26 +191,26 @@ class PipelineManager:
 
     def _present(self, card: ModelCard, vae: ModelCard | None) -> Resident | None:
         """What is in memory, unless its files have changed since."""
-        key = _key(card, vae)
+        key = key_of(card, vae)
         kept = self._kept.get(key)
-        if kept is None or kept.stamps != _stamps(card, vae):
+        if kept is None or kept.stamps != stamps_of(card, vae):
             return None
         with self._lock:
             self._kept.move_to_end(key)
         return kept
 
     def _loaded(self, card: ModelCard, vae: ModelCard | None) -> Resident:
-        stamps = _stamps(card, vae)  # before reading: a file that changes meanwhile is loaded again next time
+        stamps = stamps_of(card, vae)  # before reading: a file that changes meanwhile is loaded again next time
         with self._lock:
-            self._kept.pop(_key(card, vae), None)  # of files that have changed; who has borrowed it keeps it
+            self._kept.pop(key_of(card, vae), None)  # of files that have changed; who has borrowed it keeps it
         sibling = self._sibling(card)
         needed = (0 if sibling else load.needs(card, self.place)) + (load.needs(vae, self.place) if vae else 0)
         if not self._waits(needed):
             self._keep_within(self._budget() - needed, spared=sibling)
         kept = Resident(self._read(card, vae, sibling), stamps, arrangement=sibling.arrangement if sibling else Arrangement())
         with self._lock:
-            self._kept[_key(card, vae)] = kept
-            self._kept.move_to_end(_key(card, vae))
+            self._kept[key_of(card, vae)] = kept
+            self._kept.move_to_end(key_of(card, vae))
         return kept
 
     def _read(self, card: ModelCard, vae: ModelCard | None, sibling: Resident | None) -> Loaded | StockModel:
@@ -228,7 +227,7 @@ class PipelineManager:
 
     def _waits(self, needed: int) -> bool:
         """Whether a model that takes so many bytes is read into main memory first: it will not lie on the device as a whole."""
-        free = memory.free(self.place.device) + self._filled()
+        free = memory.free(self.place.device) + self.filled
         return self._thrift.apart and (self._thrift.rungs[0].weights != RESIDENT or needed > min(free, self._most))
 
     def _placed(self, loaded: Loaded | StockModel) -> Loaded | StockModel:
@@ -297,9 +296,6 @@ class PipelineManager:
     def _budget(self) -> int:
         return min(memory.budget(self.place.device) if self.budget is None else self.budget, self._most)
 
-    def _filled(self) -> int:
-        return residents.size(self._kept.values(), self.place.device)
-
     def _keep_within(self, room: int, spared: Resident | None = None, parks: bool = True) -> bool:
         """What nobody borrows leaves the device, least recently used first, until the rest fits into `room` bytes; outfits before models.
 
@@ -308,10 +304,10 @@ class PipelineManager:
         left = False
         for kept in list(self._kept.values()):
             newest = 1 if kept is spared or kept.leases else 0
-            while self._filled() > room and kept.wardrobe.shed(keep=newest):
+            while self.filled > room and kept.wardrobe.shed(keep=newest):
                 left = True
         for key, kept in list(self._kept.items()):
-            if self._filled() <= room:
+            if self.filled <= room:
                 break
             if kept.leases == 0 and kept is not spared:
                 left |= (parks and self._park(kept)) or self._drop(key, only_there=parks)
@@ -344,11 +340,3 @@ class PipelineManager:
         with self._lock:
             del self._kept[key]
         return True
-
-
-def _key(card: ModelCard, vae: ModelCard | None) -> Key:
-    return card.name, vae.name if vae else ""
-
-
-def _stamps(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
-    return stamp(card.path), stamp(vae.path) if vae else ()

@@ -13,8 +13,10 @@ from sd_ui.engine.arrangement import Arrangement
 from sd_ui.engine.device import Place
 from sd_ui.engine.footprint import Footprint, Sizes, Work
 from sd_ui.engine.wardrobe import Wardrobe
-from sd_ui.models.stamps import Stamp
+from sd_ui.models.stamps import Stamp, stamp
 from sd_ui.spec.cards import ModelCard
+
+Key = tuple[str, str]  # names of checkpoint and VAE; "" for its own VAE
 
 
 class InMemory(Protocol):
@@ -75,3 +77,12 @@ class Resident:
 def size(residents: Iterable[Resident], device: torch.device | None = None) -> int:
     """Bytes; what several share counts once. device: only what lies there."""
     return memory.size((module for resident in residents for module in resident.modules()), device)
+
+
+def key_of(card: ModelCard, vae: ModelCard | None) -> Key:
+    return card.name, vae.name if vae else ""
+
+
+def stamps_of(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
+    """Their files as they are now."""
+    return stamp(card.path), stamp(vae.path) if vae else ()
