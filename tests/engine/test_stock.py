@@ -346,3 +346,24 @@ def test_a_job_that_runs_out_of_memory_is_drawn_again_more_gently_and_says_so(sa
         hook.remove()
     assert any("Out of memory" in note for note in eased.notes) and not left_behind()
     assert len(calls) == 3 + STEPS and eased.made.economies and eased.made.steps_run == STEPS
+
+
+# ---------------------------------------------------------------- what is said with the picture
+def test_what_means_nothing_to_the_model_is_said_with_the_picture(engine):
+    (found,) = drawn(engine.generate(asked(engine, "pixart-sigma", prompt="a (red) cat AND a dog"), SILENT))
+    assert any("AND is a word" in note for note in found.notes) and any("Brackets are text" in note for note in found.notes)
+
+
+def test_a_prompt_whose_end_is_not_read_says_so(engine):
+    (found,) = drawn(engine.generate(asked(engine, "pixart-sigma", prompt="cat " * 400), SILENT))
+    assert any("its end was not read" in note for note in found.notes)
+    (short,) = drawn(engine.generate(asked(engine, "pixart-sigma"), SILENT))
+    assert short.notes == ()
+
+
+def test_fill_starts_from_the_colours_around_the_mask(engine):
+    request = asked(engine, "z-image", "inpaint")
+    (usual,) = drawn(engine.generate(request, SILENT))
+    (filled,) = drawn(engine.generate(replace(request, source=replace(request.source, masked_content="Fill")), SILENT))
+    held = np.asarray(MASK) < 128
+    assert filled.rgb != usual.rgb and np.array_equal(picture(filled)[held], np.asarray(PICTURE)[held])
