@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sd_ui
+from sd_ui.models import tokens
 from sd_ui.models.finding import Finding
 from sd_ui.models.folders import TOKENIZERS
 from sd_ui.models.kept import Kept
@@ -49,7 +50,7 @@ class Findings:
     def _read(self, path: Path, raw: Any) -> Finding:
         tokenizer, name = raw.pop("tokenizer"), raw.pop("layers")
         finding: Finding = load(Finding, raw, "finding")
-        place = path / tokenizer if tokenizer in TOKENIZERS.values() else None
+        place = path / tokenizer if tokenizer in TOKENIZERS.values() else tokens.T5 if tokenizer == tokens.T5.name else None
         return Finding(**(vars(finding) | {"tokenizer": place, "layers": self._layers_of(name)}))
 
     def _named(self, layers: Layers) -> str:

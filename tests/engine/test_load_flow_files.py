@@ -132,3 +132,10 @@ def test_a_file_with_a_hole_names_the_part(tmp_path, flux, missing, named):
     path = save({name: tensor for name, tensor in flux.tensors().items() if name != missing}, tmp_path / "model.safetensors")
     with pytest.raises(BadRequest, match=named):
         loaded(path)
+
+
+def test_tokens_are_counted_by_t5_after_a_restart_too(tmp_path, flux):
+    save(flux.tensors(), tmp_path / "models" / "flux.safetensors")
+    for _ in range(2):
+        index = ModelIndex([tmp_path / "models"], EMBEDDED, tmp_path / "none", cache=tmp_path / "cache")
+        assert index.reader("flux").ids("a cat") == [3, 9, 1712] and index.reader("flux").size == 511
