@@ -43,5 +43,5 @@ def test_a_network_tag_is_refused_and_in_the_negative_prompt_it_is_text(reader):
 
 
 def test_plain_text_of_any_length_comes_through_and_weights_where_they_are_text(reader):
-    assert reader.read("txt2img", {"model": "whole", "prompt": "a (long) story, AND more " * 1000}).request.prompt.startswith("a (long)")
+    assert reader.read("txt2img", {"model": "whole", "prompt": "a (long) story and more " * 1000}).request.prompt.startswith("a (long)")
     assert reader.read("txt2img", {"model": "whole", "prompt": "(red:1.5)", "emphasis": "None"}).request.emphasis == "None"
