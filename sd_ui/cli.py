@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "models", models, "List the models, what they can do, and why some cannot be used.", ("models_dir", "outputs_dir")
     )
     listing.add_argument("--json", action="store_true", help="As JSON.")
-    getting = listing.add_subparsers(metavar="get", help="Fetch a model from Hugging Face: models get --help")
+    getting = listing.add_subparsers(metavar="[get]", help="Fetch a model from Hugging Face: models get --help")
     get_flags(add_command(getting, "get", get, "Fetch a model from Hugging Face into the models folder.", ("models_dir",)))
     info_flags(add_command(commands, "info", info, "Print what a picture remembers of how it was made.", ()))
     checking = add_command(commands, "doctor", doctor, "Say what this installation can do, what is missing, and how to get it.", ENGINE_SETTINGS)
@@ -158,7 +158,8 @@ def models(given: argparse.Namespace, settings: Settings) -> int:
         for c, sha256 in rows:
             kind, star = c.lora.method if c.lora else c.kind, "★ " if c.own.starred else ""
             short = f"  [{sha256[:10]}]" if sha256 else ""  # as A1111 and Civitai write it
-            print(f"{star}{c.name}{short}  ({', '.join(filter(None, [kind, c.family]))}, {c.size / 1e6:.0f} MB): {does(c)}")
+            facts = ", ".join(filter(None, [kind, c.family, c.stored if c.kind == "checkpoint" else ""]))
+            print(f"{star}{c.name}{short}  ({facts}, {c.size / 1e6:.0f} MB): {does(c)}")
     return OK
 
 
@@ -172,7 +173,8 @@ def get(given: argparse.Namespace, settings: Settings) -> int:
 
 def as_row(card: ModelCard, sha256: str) -> dict[str, Any]:
     """sha256: "" where it is not known yet; a server that runs finds it out."""
-    facts = {"name": card.name, "kind": card.kind, "family": card.family, "modes": card.modes, "bytes": card.size, "about": card.about}
+    facts: dict[str, Any] = {"name": card.name, "kind": card.kind, "family": card.family, "modes": card.modes, "about": card.about}
+    facts |= {"stored": card.stored, "bytes": card.size}
     own = {"method": card.lora.method, "rank": card.lora.rank, "triggers": card.triggers} if card.lora else {}
     said = {"title": card.beside.title, "base": card.beside.base, "starred": card.own.starred, "notes": card.own.notes, "sha256": sha256}
     usual = {"defaults": vars(card.defaults)} if card.kind == "checkpoint" else {}

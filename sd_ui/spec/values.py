@@ -120,7 +120,8 @@ def unknown_model(value: Any, known: Iterable[str]) -> str:
     said = unknown(value, known)
     if not isinstance(value, str) or not HUB_ID.fullmatch(value):
         return said
-    return f"{said} If it is a model of huggingface.co, get it in the tab Models, or with: python -m sd_ui models get {value}"
+    stop = "" if said.endswith("?") else "."
+    return f"{said}{stop} If it is a model of huggingface.co, get it in the tab Models, or with: python -m sd_ui models get {value}"
 
 
 def shown(value: Any) -> str:
