@@ -16,8 +16,8 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusio
 from sd_ui.engine.device import choose
 from sd_ui.engine.generate import Engine
 from sd_ui.engine.loaded import Loaded
-from sd_ui.engine.policy import Policy
 from sd_ui.engine.pipeline_manager import PipelineManager
+from sd_ui.engine.policy import Policy
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.models.index import ModelIndex
 from sd_ui.spec.delivery import Delivery

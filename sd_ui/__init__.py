@@ -7,7 +7,7 @@ from sd_ui import torchvision_shim
 
 __version__ = "0.1.0"
 
-# Whether the user wants nothing to be asked of the network. Below it is said of the libraries in any case: only `sd_ui.hub` asks, and only for a person.
+# Whether the user wants nothing to be asked of the network. The libraries are told so in any case: only `sd_ui.hub` asks, and only for a person.
 OFFLINE = any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
 
 # Set only where the user has not: each is read once, when the library that it belongs to is imported.

@@ -1,5 +1,7 @@
 """A redone picture gets its colours back: A1111's colour correction."""
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
@@ -7,6 +9,7 @@ from PIL import Image, ImageCms
 from sd_ui.imaging.colour import flattened
 
 Pixels = npt.NDArray[np.float32]  # (height, width, 3), 0 .. 1
+Space = Literal["LAB", "sRGB"]
 LUMA = np.array((0.3, 0.59, 0.11), np.float32)  # of the W3C's Compositing and Blending, section 10.2
 
 
@@ -36,7 +39,7 @@ def with_luminosity(colours: Pixels, light: Pixels) -> Pixels:
 
 
 def _unit(image: Image.Image) -> Pixels:
-    return np.asarray(flattened(image)).astype(np.float32) / 255
+    return np.asarray(flattened(image)).astype(np.float32) / np.float32(255)
 
 
 def _lab(image: Image.Image) -> Image.Image:
@@ -47,8 +50,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     return _converted(image, "LAB", "sRGB", "RGB")
 
 
-def _converted(image: Image.Image, source: str, target: str, mode: str) -> Image.Image:
-    profiles = (ImageCms.ImageCmsProfile(ImageCms.createProfile(name)) for name in (source, target))
-    result = ImageCms.profileToProfile(image, *profiles, outputMode=mode)
+def _converted(image: Image.Image, source: Space, target: Space, mode: str) -> Image.Image:
+    given, wanted = (ImageCms.ImageCmsProfile(ImageCms.createProfile(name)) for name in (source, target))
+    result = ImageCms.profileToProfile(image, given, wanted, outputMode=mode)
     assert result is not None
     return result

@@ -50,8 +50,13 @@ SOURCES = st.none() | st.one_of(
 )
 WORDS = st.lists(values(Words), max_size=3).map(tuple)
 SAMPLINGS = values(Sampling, guidance=values(Guidance))
-PARTS = {"model": values(ModelChoice), "sampling": SAMPLINGS, "noise": values(Noise), "refiner": st.none() | values(Refiner),
-         "hires": st.none() | values(Hires, sampling=SAMPLINGS)}
+PARTS = {
+    "model": values(ModelChoice),
+    "sampling": SAMPLINGS,
+    "noise": values(Noise),
+    "refiner": st.none() | values(Refiner),
+    "hires": st.none() | values(Hires, sampling=SAMPLINGS),
+}
 MADE = {"loras": st.lists(values(WornLora), max_size=3).map(tuple), "inversions": st.lists(values(UsedInversion), max_size=3).map(tuple)}
 REQUESTS = values(GenerationRequest, source=SOURCES, words=WORDS, **PARTS)
 RECORDS = values(Record, request=REQUESTS, made=values(Made, **MADE))
