@@ -16,14 +16,14 @@ def step(card: ModelCard) -> int:
     return card.stock.multiple if card.stock else STEPS.get(card.family, 8)
 
 
-def check_sampling(card: ModelCard, sampling: Sampling) -> None:
-    """Raises BadRequest for what cannot go with the model."""
+def check_sampling(card: ModelCard, sampling: Sampling, of: str = "") -> None:
+    """of: the beginning of its fields' names, for a second pass. Raises BadRequest for what cannot go with the model."""
     stock.check_sampler(card, sampling.sampler)
     if card.family not in FLOWS:
         return
     if sampling.sampler not in SAMPLERS:
         why = f"{sampling.sampler} is not made for {card.name}, whose kind (rectified flow) goes with {', '.join(SAMPLERS)}"
-        raise BadRequest("sampler", why)
+        raise BadRequest(f"{of}sampler", why)
     if sampling.schedule not in SCHEDULES:
         why = f"{sampling.schedule} is not made for {card.name}, whose kind (rectified flow) goes with {', '.join(SCHEDULES)}"
         raise BadRequest("schedule", why)

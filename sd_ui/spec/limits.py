@@ -95,6 +95,8 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
         noise=extras.noise(choice("noise_source", values.get("noise_source"), fields.default("noise_source")), said, notes),
         hires=choose_hires(values, said, sampling, (width, height), limits, families.step(card), notes) if mode == "txt2img" else None,
     )
+    if request.hires and not card.stock:
+        families.check_sampling(card, request.hires.sampling, "hires_")
     return Accepted(request, (*notes, *stock.checked(request, card)))
 
 

@@ -147,6 +147,15 @@ def test_others_than_euler_are_let_in(cards):
     assert accepted.request.sampling.sampler == "DPM++ 2M"
 
 
+def test_a_second_pass_follows_the_flow_too(cards):
+    asked = {"model": "flux", "sampler": "Euler", "width": 512, "height": 512, "hires_upscaler": "Latent", "hires_scale": 1.3}
+    larger = fitted("txt2img", asked, cards).request.hires
+    assert larger is not None and (larger.width % 16, larger.height % 16) == (0, 0)
+    with pytest.raises(BadRequest, match="rectified flow") as refused:
+        fitted("txt2img", asked | {"hires_sampler": "UniPC"}, cards)
+    assert refused.value.field == "hires_sampler"
+
+
 def test_a_distilled_scale_is_a_field_of_its_own(cards):
     assert fitted("txt2img", {"model": "flux", "sampler": "Euler"}, cards).request.sampling.distilled_cfg == 3.5
     asked = {"model": "flux", "sampler": "Euler", "distilled_cfg_scale": "30"}
