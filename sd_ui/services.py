@@ -198,7 +198,7 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs, machine: M
 
     def opened(tell: Callable[[str], None]) -> Driver:
         tell("Loading PyTorch.")
-        engine = open_engine(settings, models, blobs)
+        engine = open_engine(settings, models, blobs, lasting=True)
         from sd_ui.engine import memory  # now that it is there
 
         memory.settle()
@@ -214,8 +214,11 @@ def real_driver(settings: Settings, models: ModelIndex, blobs: Blobs, machine: M
     return opened
 
 
-def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
-    """Imports torch: seconds. Raises BadRequest for a device or dtype that this machine does not have."""
+def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs, lasting: bool = False) -> Engine:
+    """Imports torch: seconds. lasting: it pays to write copies of models for the next time.
+
+    Raises BadRequest for a device or dtype that this machine does not have.
+    """
     from sd_ui.engine import memory
     from sd_ui.engine.ahead import Ahead
     from sd_ui.engine.device import choose
@@ -228,6 +231,6 @@ def open_engine(settings: Settings, models: ModelIndex, blobs: Blobs) -> Engine:
     budget, place = settings.model_memory_mb * 1_000_000 or None, choose(settings.device, settings.dtype)
     wishes = Wishes(settings.memory_mode, int(settings.vram_budget * 2**30), settings.fp8)
     memory.limit(place.device, wishes.budget)
-    ahead = Ahead(Sidecars(settings.outputs_dir / ".models" / "weights", int(settings.weights_cache * 2**30)), models.hashes)
+    ahead = Ahead(Sidecars(settings.outputs_dir / ".models" / "weights", int(settings.weights_cache * 2**30)), models.hashes, lasting)
     manager = PipelineManager(models.cards, place, budget, models.hashes, ahead, wishes=wishes)
     return RealEngine(manager, blobs, latents(settings.latents_cache_mb * 1_000_000))

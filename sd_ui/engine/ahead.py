@@ -38,8 +38,10 @@ class Task:
 
 
 class Ahead:
-    def __init__(self, sidecars: Sidecars, hashes: Hashes) -> None:
-        self.sidecars, self._hashes = sidecars, hashes
+    """copying: whether copies are written. A program that draws one picture and ends would not come far with one."""
+
+    def __init__(self, sidecars: Sidecars, hashes: Hashes, copying: bool = True) -> None:
+        self.sidecars, self._hashes, self._copying = sidecars, hashes, copying
         self._tasks: deque[Task] = deque()
         self._next: Task | None = None
         self._thread: threading.Thread | None = None
@@ -48,7 +50,8 @@ class Ahead:
 
     def copy(self, card: ModelCard, place: Place) -> None:
         """Of a model that was loaded the slow way: its copy is written, for the next time."""
-        self._take(Task(card, place, next=False))
+        if self._copying:
+            self._take(Task(card, place, next=False))
 
     def ready(self, card: ModelCard | None, place: Place) -> None:
         """The model of the job that comes next, or None: of no job, and what was begun for another one ends."""

@@ -70,6 +70,14 @@ def test_a_model_that_was_loaded_the_slow_way_gets_its_copy_once(models, tmp_pat
     assert kept.made == ["a"]
 
 
+def test_a_program_that_ends_soon_writes_no_copy_and_uses_what_is_there(models, tmp_path):
+    kept = Watched(tmp_path / "copies")
+    short = PipelineManager(models.cards, CPU, PLENTY, models.hashes, Ahead(kept, models.hashes, copying=False))
+    use(short, A)
+    settled(short)
+    assert kept.made == [] and short.ahead.sidecars is kept
+
+
 def test_the_next_jobs_model_is_made_ready_and_nothing_gives_way_to_it(models, tmp_path):
     kept = Watched(tmp_path / "copies")
     pipelines = manager(models, kept, budget=1)
