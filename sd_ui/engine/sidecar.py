@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sd_ui import durable
-from sd_ui.models import header
+from sd_ui.models import gguf, header
 from sd_ui.models.published import FIRST_STAGE, UNET
 
 ALIGNED = 64  # bytes, as torch lays out its own tensors: at other addresses the last bits of sums come out differently
@@ -60,8 +60,8 @@ def differs(source: Path, dtype: torch.dtype, part: str = "") -> bool:
 
 
 def understood(source: Path) -> bool:
-    """Whether its numbers are plain ones. Quantised weights mean something only together with others."""
-    return all(header.BITS[tensor.dtype] > 8 or tensor.dtype == "BOOL" for tensor in header.read(source).tensors.values())
+    """Whether it is a safetensors file of plain numbers. Quantised weights mean something only together with others."""
+    return not gguf.is_one(source) and all(header.BITS[tensor.dtype] > 8 or tensor.dtype == "BOOL" for tensor in header.read(source).tensors.values())
 
 
 def dtype_of(name: str, saved: str, dtype: torch.dtype) -> str:

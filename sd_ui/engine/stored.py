@@ -27,9 +27,8 @@ FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 def tensors(path: Path) -> dict[str, Tensor]:
     """Of a safetensors or a GGUF file, checked before it is opened as one. Raises Unreadable, OSError."""
-    with path.open("rb") as file:
-        if file.read(len(gguf.MAGIC)) == gguf.MAGIC:
-            return _of_gguf(path)
+    if gguf.is_one(path):
+        return _of_gguf(path)
     header.read(path)
     with safe_open(path, framework="pt", device="cpu") as opened:
         return bnb.unpacked(scaled({name: opened.get_tensor(name) for name in opened.keys()}))  # noqa: SIM118  (it is not a mapping)

@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from sd_ui.models.header import Header, Tensor, Unreadable
@@ -72,6 +73,12 @@ class Contents:
     def alone(self) -> bool:
         return self.facts.get(ARCHITECTURE) in DENOISERS and not any(one.name.startswith(("first_stage_model.", "cond_stage_model.", "conditioner."))
                                                                      for one in self.tensors)  # fmt: skip
+
+
+def is_one(path: Path) -> bool:
+    """By its first bytes, whatever it is called. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def read(file: BinaryIO, size: int) -> Contents:

@@ -18,6 +18,7 @@ from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.sidecars import ABOUT, Sidecars
 from sd_ui.models import header
 from sd_ui.spec.cards import ModelCard
+from tests import gguf_files
 from tests.checkpoints import tiny_folder, tiny_single_file
 
 CPU, BF16 = choose("cpu"), choose("cpu", "bf16")
@@ -268,6 +269,9 @@ def test_quantised_weights_and_unknown_families_have_no_copy(tmp_path, published
     save_file({"model.diffusion_model.x": torch.ones(8).to(torch.float8_e4m3fn)}, tmp_path / "eight.safetensors")
     kept = copies(tmp_path / "copies")
     assert not kept.wanted(carded(tmp_path / "eight.safetensors"), CPU)
+    for kind in ("Q8_0", "F16"):
+        gguf_files.write(tmp_path / f"{kind}.gguf", {"model.diffusion_model.x": torch.ones(8, 32)}, lambda name, tensor, kind=kind: kind)
+        assert not kept.wanted(carded(tmp_path / f"{kind}.gguf"), CPU)
     assert not kept.wanted(replace(carded(published["file"]), family="flux"), CPU)
 
 
