@@ -18,7 +18,7 @@ def step(card: ModelCard) -> int:
 
 def check_sampling(card: ModelCard, sampling: Sampling, of: str = "") -> None:
     """of: the beginning of its fields' names, for a second pass. Raises BadRequest for what cannot go with the model."""
-    stock.check_sampler(card, sampling.sampler)
+    stock.check_sampler(card, sampling.sampler, of)
     if card.family not in FLOWS:
         return
     if sampling.sampler not in SAMPLERS:

@@ -53,7 +53,7 @@ def written(request: GenerationRequest) -> dict[str, Any]:
         "hires_height": found.height,
         "hires_strength": found.strength,
         "hires_steps": 0 if steps == first.steps else steps,
-        "hires_sampler": SAME if found.sampling.sampler == first.sampler else found.sampling.sampler,
+        "hires_sampler": SAME if replace(found.sampling, steps=first.steps) == first else found.sampling.sampler,
         "hires_prompt": found.prompt,
         "hires_negative_prompt": found.negative_prompt,
     }

@@ -76,9 +76,6 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     count = said["batch_count"]
     if count > limits.count:
         raise BadRequest("batch_count", f"{count} is more than this server allows (1 to {limits.count})")
-    if width * height * count > limits.all_pixels:
-        most = limits.all_pixels // (width * height)
-        raise BadRequest("batch_count", f"{count} pictures of {width}x{height} are too much for one job (1 to {most})")
     request = GenerationRequest(
         prompt=said["prompt"],
         negative_prompt=said["negative_prompt"],
@@ -97,6 +94,7 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     )
     if request.hires and not card.stock:
         families.check_sampling(card, request.hires.sampling, "hires_")
+    check_all(request, limits)
     return Accepted(request, (*notes, *stock.checked(request, card)))
 
 
@@ -242,6 +240,18 @@ def check_size(field: str, width: int, height: int, limits: Limits, step: int) -
     if width * height > limits.pixels:
         side = math.isqrt(limits.pixels) // step * step
         raise BadRequest(field, f"{width}x{height} is more than this server allows ({limits.pixels / 1e6:.1f} megapixels, such as {side}x{side})")
+
+
+def check_all(request: GenerationRequest, limits: Limits) -> None:
+    """What the pictures of a job are together, at the size that they end with."""
+    match request:
+        case GenerationRequest(hires=Hires(width, height)) | GenerationRequest(source=Inpaint(ImageRef(_, width, height), is_window=True)):
+            pass
+        case _:
+            width, height = request.width, request.height
+    if width * height * request.count > limits.all_pixels:
+        most = limits.all_pixels // (width * height)
+        raise BadRequest("batch_count", f"{request.count} pictures of {width}x{height} are too much for one job (1 to {most})")
 
 
 def rounded(name: str, value: int, notes: list[str], step: int = 8) -> int:

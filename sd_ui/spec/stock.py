@@ -5,25 +5,23 @@ from collections.abc import Iterator
 from sd_ui.spec.cards import ModelCard, Stock
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS
-from sd_ui.spec.request import CONTENTS, GUIDANCES, NOISES, GenerationRequest, Inpaint
+from sd_ui.spec.request import CONTENTS, GUIDANCES, NOISES, GenerationRequest, Inpaint, Redo
 from sd_ui.spec.samplers import AUTOMATIC, MODELS_OWN
 
 CONTENTS_HERE = CONTENTS[:2]  # the rest is made of latents, which lie inside the pipeline
 
 
-def check_sampler(card: ModelCard, sampler: str) -> None:
-    """The model's own sampler belongs to such models, and they to it. Raises BadRequest."""
+def check_sampler(card: ModelCard, sampler: str, of: str = "") -> None:
+    """The model's own sampler belongs to such models, and they to it. of: the beginning of the field's name. Raises BadRequest."""
     if card.stock and sampler != MODELS_OWN:
-        raise BadRequest("sampler", f"{sampler} does not go with {card.name}, which runs by diffusers' own pipeline: choose {MODELS_OWN}")
+        raise BadRequest(f"{of}sampler", f"{sampler} does not go with {card.name}, which runs by diffusers' own pipeline: choose {MODELS_OWN}")
     if not card.stock and sampler == MODELS_OWN:
-        raise BadRequest("sampler", f"{card.name} brings no sampler of its own; any other one goes with it")
+        raise BadRequest(f"{of}sampler", f"{card.name} brings no sampler of its own; any other one goes with it")
 
 
 def checked(request: GenerationRequest, card: ModelCard) -> tuple[str, ...]:
     """Notes about what has no effect. Raises BadRequest for what cannot be done."""
     if card.stock is None:
-        if request.hires is not None and request.hires.sampling.sampler == MODELS_OWN:
-            raise BadRequest("hires_sampler", f"{card.name} brings no sampler of its own; any other one goes with it")
         return ()
     for field, why in _refused(request, card, card.stock):
         raise BadRequest(field, f"{why} {card.name}, which runs by diffusers' own pipeline")
@@ -33,10 +31,10 @@ def checked(request: GenerationRequest, card: ModelCard) -> tuple[str, ...]:
 def _refused(request: GenerationRequest, card: ModelCard, stock: Stock) -> Iterator[tuple[str, str]]:
     """Field, and a sentence that ends with the model's name."""
     noise, guidance, scale = request.noise, request.sampling.guidance, request.sampling.cfg_scale
+    redo = request.source.redo if request.source else Redo()
     plain = [
         ("vae", bool(request.model.vae), "another VAE cannot be given to"),
         ("refiner", request.refiner is not None, "a refiner cannot go on for"),
-        ("hires_upscaler", request.hires is not None, "hires fix cannot be done in"),
         ("hires_upscaler", request.hires is not None, "hires fix cannot be done by"),
         ("clip_skip", request.model.clip_skip != card.defaults.clip_skip, "another layer of the text encoder cannot be chosen in"),
         ("schedule", request.sampling.schedule != AUTOMATIC, f"{request.sampling.schedule} cannot be followed by"),
@@ -44,6 +42,9 @@ def _refused(request: GenerationRequest, card: ModelCard, stock: Stock) -> Itera
         ("variation_strength", noise.variation_strength > 0, "a variation cannot be drawn by"),
         ("seed_resize_width", noise.from_width > 0, "a seed cannot be resized for"),
         ("eta_seed_delta", noise.eta_delta != 0, "an eta noise seed delta cannot be given to"),
+        ("redo_steps", redo.runs_all, "steps go by strength in"),
+        ("noise_multiplier", redo.noise_multiplier != Redo.noise_multiplier, "noise cannot be multiplied in"),
+        ("extra_noise", redo.extra_noise > 0, "noise cannot be added in"),
         ("guidance", guidance.method != GUIDANCES[0], f"{guidance.method} cannot be done in"),
         ("cfg_rescale", guidance.rescale > 0, "CFG rescale cannot be done in"),
         ("guidance_start", guidance.start > 0, "guidance cannot start later in"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sd_ui.spec import hires
 from sd_ui.spec.cards import Defaults, ModelCard
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS
@@ -316,3 +317,28 @@ def test_a_factor_that_makes_it_too_large_is_refused():
     with pytest.raises(BadRequest) as wrong:
         request("img2img", init=ImageRef("a" * 64, 2000, 1000), resize_by=4)
     assert wrong.value.field == "resize_by" and "8000x4000" in wrong.value.why and "4096" in wrong.value.why
+
+
+# ---------------------------------------------------------------- the size of results
+def test_a_job_is_measured_by_the_pictures_that_come_out_of_it():
+    small, photo = {"width": 512, "height": 512}, ImageRef("c" * 64, 6000, 4000)
+    larger = {"hires_upscaler": "Lanczos", "hires_scale": 4}
+    through_a_window = {"init": photo, "mask": photo, "inpaint_area": "Only masked"}
+    for mode, values, most in (("txt2img", larger, 16), ("inpaint", through_a_window, 2)):
+        assert request(mode, **small, **values, batch_count=most).count == most
+        with pytest.raises(BadRequest, match=rf"\(1 to {most}\)") as refused:
+            asked(mode, **small, **values, batch_count=most + 1)
+        assert refused.value.field == "batch_count"
+    assert request(**small, batch_count=64).count == 64
+
+
+def test_a_second_pass_with_a_schedule_of_its_own_comes_back_as_it_was():
+    for sampler in ("Use same sampler", "DPM++ 2M", "Euler"):
+        first = request(sampler="DPM++ 2M", schedule="Karras", hires_upscaler="Latent", hires_sampler=sampler)
+        values = {name: value for name, value in form_of(first).items() if name in FIELDS}
+        assert request(**values).hires == first.hires
+
+
+def form_of(found: GenerationRequest) -> dict:
+    sampling = {"sampler": found.sampling.sampler, "schedule": found.sampling.schedule, "steps": found.sampling.steps}
+    return sampling | {"width": found.width, "height": found.height} | hires.written(found)

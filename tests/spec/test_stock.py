@@ -83,6 +83,14 @@ def test_a_picture_larger_than_the_pipeline_works_on_is_refused_and_from_noise_i
     assert fitted(model="few", width=2048, height=1024).request.width == 2048
 
 
+@pytest.mark.parametrize(("field", "value"), [("redo_steps", "All"), ("noise_multiplier", 0.5), ("extra_noise", 0.1)])
+def test_noise_that_a_pipeline_mixes_itself_is_left_to_it(field, value):
+    with pytest.raises(BadRequest) as refused:
+        fitted("img2img", init=PICTURE, **{field: value})
+    assert refused.value.field == field
+    assert fitted("img2img", init=PICTURE, redo_colours="The picture's").request.source.redo.matches_colours
+
+
 def test_its_sampler_is_refused_for_every_other_model():
     with pytest.raises(BadRequest) as refused:
         fitted(model="sd", sampler=MODELS_OWN)
