@@ -11,10 +11,11 @@ from sd_ui.imaging.blobs import Blobs
 from sd_ui.imaging.colour import plain
 from sd_ui.imaging.outpaint import Sides
 from sd_ui.jobs.queue import Job, Queue
-from sd_ui.prompt import language, networks
+from sd_ui.prompt import language, networks, variants
 from sd_ui.prompt import plain as plain_text
 from sd_ui.prompt.coined import vocabulary
-from sd_ui.prompt.wording import Wording
+from sd_ui.prompt.wording import PROMPTS, Wording
+from sd_ui.prompt.wording import check as check_words
 from sd_ui.spec import limits as door
 from sd_ui.spec import values as spec_values
 from sd_ui.spec.cards import Defaults, ModelCard
@@ -85,13 +86,13 @@ class Reader:
                 continue
             self._check_loras(told)
             self._check_length(told)
-        return Accepted(request, accepted.notes)
+        return Accepted(request, (*accepted.notes, *self._second_pass(request)))
 
     # ------------------------------------------------------------ parts
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
         pictures, notes = self._pictures(mode, values)
         if mode == "inpaint" and "init" in pictures and (sides := sides_of(values)):
-            grown = grow(pictures, sides, spec_values.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []))
+            grown = grow(pictures, sides, spec_values.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []), self._limits)
             pictures, values = pictures | grown, {**values, **size_of(grown["init"])}
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = self.judged(mode, others | {name: given.size_only for name, given in pictures.items()})
@@ -105,6 +106,21 @@ class Reader:
         for _, card in networks.resolved(networks.asked(request.prompt), self._models.cards()):
             if why := self._models.misfit(request.model.checkpoint, card.name):
                 raise BadRequest("prompt", f"the LoRA {why}")
+
+    def _second_pass(self, request: GenerationRequest) -> tuple[str, ...]:
+        """Its own prompts are checked as any others, and read as they stand: of what has no effect in them there are notes. Raises BadRequest."""
+        if request.hires is None:
+            return ()
+        own = replace(request, prompt=request.hires.prompt, negative_prompt=request.hires.negative_prompt, sampling=request.hires.sampling)
+        if networks.asked(own.prompt):
+            raise BadRequest("hires_prompt", "a LoRA's tag stands in the prompt, and holds for both passes; take it out here")
+        try:
+            check_words(own, (own.words_of(0),))
+            self._check_length(own)
+        except BadRequest as wrong:
+            raise BadRequest(f"hires_{wrong.field}", wrong.why) from None
+        chosen = [f"hires_{name}" for name in PROMPTS if not variants.parse(getattr(own, name)).fixed]
+        return tuple(f"{FIELDS[name].label}: {{a|b}} and __name__ are read as they stand; choices are made in the prompt alone." for name in chosen)
 
     def _check_length(self, request: GenerationRequest) -> None:
         """Characters are cheap, tokens are not: 32,000 emoji are 100,000 of them. Every text of a schedule counts."""
@@ -193,10 +209,11 @@ def sides_of(values: Mapping[str, Any]) -> Sides:
     return Sides(**{side: spec_values.read(field, values.get(field.name), Defaults(), []) for side, field in fields.items()})
 
 
-def grow(pictures: Mapping[str, Given], sides: Sides, overlap: int) -> dict[str, Given]:
+def grow(pictures: Mapping[str, Given], sides: Sides, overlap: int, limits: Limits = Limits()) -> dict[str, Given]:
     """The picture with its new sides, and the mask with them; they are what the job keeps, so that it can be repeated as any other."""
     init, mask = pictures["init"], pictures.get("mask")
     sides = sides.rounded(*init.image.size)
+    files.check_size(sides.size(*init.image.size), "width", limits)  # before it is made
     image = outpaint.extended(init.image, sides)
     painted = ops.fit_shades(masking.shades_from(mask.image), *init.image.size, RESIZES[0]) if mask else None
     was, now = (f"{size[0]}x{size[1]}" for size in (init.image.size, image.size))

@@ -22,8 +22,6 @@ def chosen(upscaler: str, sampler: str, said: Mapping[str, Any], first: Sampling
     width, height = target(said, size, step)
     if width < size[0] or height < size[1]:
         raise BadRequest("hires_width", f"{width}x{height} is smaller than the first pass, which is {size[0]}x{size[1]}")
-    if "<" in said["hires_prompt"]:
-        raise BadRequest("hires_prompt", "is told in words alone: LoRA tags stand in the prompt, and hold for both passes")
     steps = said["hires_steps"] or first.steps
     sampling = replace(first, steps=steps) if sampler == SAME else replace(first, sampler=sampler, schedule=AUTOMATIC, steps=steps)
     return Hires(width, height, upscaler, said["hires_strength"], sampling, said["hires_prompt"], said["hires_negative_prompt"])

@@ -312,3 +312,26 @@ def test_styles_and_wildcards_are_settled_before_a_job_is_stored(home):
 )
 def test_words_that_cannot_be_are_refused(home, field, values, why):
     assert why in refused(home, field, "txt2img", **{"prompt": "a cat"} | values)
+
+
+# ---------------------------------------------------------------- a second pass
+LARGER = {"hires_upscaler": "Latent", "width": 64, "height": 64}
+
+
+def test_the_prompts_of_a_second_pass_are_checked_as_any_others(home):
+    assert "tokens are too many" in refused(home, "hires_prompt", "txt2img", hires_prompt="x" * 101, **LARGER)
+    assert "tokens are too many" in refused(home, "hires_negative_prompt", "txt2img", hires_negative_prompt="x" * 101, **LARGER)
+    assert "is out of range" in refused(home, "hires_prompt", "txt2img", hires_prompt="(cat:99999)", **LARGER)
+    assert "a LoRA's tag stands in the prompt" in refused(home, "hires_prompt", "txt2img", hires_prompt="a <lora:pixel:1>", **LARGER)
+
+
+def test_what_a_second_pass_does_not_choose_is_said(home):
+    accepted = home.intake.rehearsed("txt2img", {"hires_prompt": "I <3 a {red|blue} cat", **LARGER})
+    assert accepted.request.hires.prompt == "I <3 a {red|blue} cat"
+    assert [note for note in accepted.notes if "choices are made in the prompt alone" in note and note.startswith("Hires prompt")]
+    assert home.intake.rehearsed("txt2img", {"hires_prompt": "a cat", **LARGER}).notes == ()
+
+
+def test_a_picture_is_not_grown_beyond_what_may_be_kept(home, monkeypatch):
+    monkeypatch.setattr("sd_ui.imaging.outpaint.extended", lambda image, sides: pytest.fail("it was made"))
+    assert "megapixels" in refused(home, "width", "inpaint", init=picture((900, 900)), outpaint_left=2048)
