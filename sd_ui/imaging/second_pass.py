@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from sd_ui.spec import fields
+from sd_ui.spec import fields, hires
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NUMBER
 from sd_ui.spec.request import UPSCALERS, GenerationRequest
@@ -14,6 +15,7 @@ from sd_ui.spec.values import number, whole, within
 NUMBERS = {"Hires upscale": "hires_scale", "Hires steps": "hires_steps", "Denoising strength": "hires_strength"}
 WORDS = {"Hires prompt": "hires_prompt", "Hires negative prompt": "hires_negative_prompt"}
 SIZE = re.compile(r"\s*([0-9]{1,5})\s*x\s*([0-9]{1,5})\s*")
+SMALLEST_STEP = 8  # pixels: what no family asks less than
 USUAL, OTHERWISE = UPSCALERS[0], "Lanczos"  # where the text names none; where it names one that is not here
 
 
@@ -22,15 +24,22 @@ def pairs(request: GenerationRequest) -> Iterator[tuple[str, str]]:
     asked = request.hires
     if asked is None:
         return
-    factor = asked.width / request.width
-    is_factor = factor == asked.height / request.height and factor == round(factor, 2)
+    factor = round(asked.width / request.width, 2)
+    is_factor = is_reached(factor, request, (asked.width, asked.height))
     yield "Hires upscale", f"{factor:g}" if is_factor else ""
     yield "Hires resize", "" if is_factor else f"{asked.width}x{asked.height}"
     yield "Hires steps", str(asked.sampling.steps) if asked.sampling.steps != request.sampling.steps else ""
     yield "Hires upscaler", asked.upscaler
-    yield "Hires sampler", asked.sampling.sampler if asked.sampling.sampler != request.sampling.sampler else ""
+    yield "Hires sampler", asked.sampling.sampler if replace(asked.sampling, steps=request.sampling.steps) != request.sampling else ""
     yield "Hires prompt", asked.prompt
     yield "Hires negative prompt", asked.negative_prompt
+
+
+def is_reached(factor: float, request: GenerationRequest, size: tuple[int, int]) -> bool:
+    """Whether a factor, as it is written, gives this size to whoever reads it."""
+    field = FIELDS["hires_scale"]
+    said = {"hires_scale": factor, "hires_width": 0, "hires_height": 0}
+    return (field.low or 0) <= factor <= (field.high or 0) and hires.target(said, (request.width, request.height), SMALLEST_STEP) == size
 
 
 def is_told(said: Mapping[str, str]) -> bool:

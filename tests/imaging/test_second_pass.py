@@ -42,6 +42,20 @@ def test_a_factor_is_written_as_a_factor():
     assert "Hires resize: 256x256, Hires steps: 5, Hires upscaler: Lanczos" in text_of(Hires(256, 256, "Lanczos", 0.5, replace(FIRST, steps=5)))
 
 
+@pytest.mark.parametrize(("width", "factor"), [(800, 1.14), (800, 1.15), (64, 30.0), (1000, 1.16), (520, 1.1)])
+def test_a_factor_stands_only_where_it_gives_the_size_again(width: int, factor: float) -> None:
+    request = replace(REQUEST, width=width, height=width)
+    size = int(width * factor) // 8 * 8 if factor != 1.14 else 912
+    asked = Hires(size, size, sampling=FIRST)
+    text = infotext.write(Record(replace(request, hires=asked), Made(), seed=5), EMBEDDED)
+    assert fitted("txt2img", infotext.values(text).values, {EMBEDDED: EMBEDDED_CARD}).request.hires == asked
+
+
+def test_the_same_sampler_with_another_schedule_comes_back():
+    asked = Hires(256, 192, sampling=replace(FIRST, schedule="Automatic"))
+    assert fitted("txt2img", infotext.values(text_of(asked)).values, {EMBEDDED: EMBEDDED_CARD}).request.hires == asked
+
+
 def test_another_sampler_comes_back_with_its_usual_schedule():
     asked = Hires(256, 192, sampling=replace(FIRST, sampler="DPM++ 2M", schedule="Automatic"))
     assert fitted("txt2img", infotext.values(text_of(asked)).values, {EMBEDDED: EMBEDDED_CARD}).request.hires == asked
