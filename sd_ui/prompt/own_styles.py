@@ -52,8 +52,11 @@ class OwnStyles:
             self._write({each: style for each, style in known.items() if each != name})
 
     def _write(self, kept: Mapping[str, Style]) -> None:
+        data = written(kept).encode()
+        if len(data) > styles.LARGEST:
+            raise BadRequest("prompt", f"{len(kept)} styles are too long together (at most {styles.LARGEST // 1_000_000} MB); shorten or delete some")
         try:
-            durable.write(self.path, written(kept).encode())
+            durable.write(self.path, data)
         except OSError as error:
             raise BadRequest("styles", f"cannot be kept: {self.path.name} cannot be written ({error.strerror})") from error
 
@@ -70,6 +73,8 @@ def checked(style: Style) -> Style:
         most = int(FIELDS[each].high or 0)
         if len(text) > most:
             raise BadRequest(each, f"{len(text)} characters are too many (at most {most})")
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise BadRequest(each, "has half of a character in it (a lone surrogate), which cannot be saved")
     if not any(texts.values()):
         raise BadRequest("prompt", "is empty, and so is the negative prompt: a style says something in at least one of them")
     return Style(name, **texts)

@@ -92,3 +92,17 @@ def test_whatever_is_kept_is_read_back(tmp_path_factory, name, prompt, negative)
         return
     (kept,) = own.read().values()
     assert kept == Style(" ".join(name.split()), prompt.strip(), negative.strip())
+
+
+def test_half_a_character_is_refused_in_words(own):
+    with pytest.raises(BadRequest, match="half of a character") as wrong:
+        own.keep(Style("Torn", "a \ud83d"))
+    assert wrong.value.field == "prompt" and not own.path.exists()
+
+
+def test_the_file_never_grows_so_large_that_it_cannot_be_read(own, monkeypatch):
+    monkeypatch.setattr(styles, "LARGEST", 400)
+    own.keep(NIGHT)
+    with pytest.raises(BadRequest, match="too long together"):
+        own.keep(Style("Long", "x" * 300))
+    assert own.read() == {"At night": NIGHT}
