@@ -41,7 +41,7 @@ def test_names_are_completed_by_keys_and_by_mouse(person, box):
 
 
 def test_a_closed_list_takes_no_keys_and_esc_closes_it_alone(person, box, painter):
-    painter.pace = 0.3
+    painter.pace = 1.0
     person.generates()
     eventually(lambda: person.progress().startswith("Step"))
     box.focus()
