@@ -73,9 +73,12 @@ class Suggestions:
                 yield Suggestion("LoRA", name, f"<lora:{name}:{card.beside.weight or 1:g}>", ", ".join(card.triggers[:3]))
 
     def _embeddings(self, asked: str, model: str) -> Iterator[Suggestion]:
-        names = {coined.called(card): card for card in self._cards().values() if card.kind == INVERSION and not card.fault}
+        names: dict[str, list[ModelCard]] = {}  # one for each family may have the same name
+        for card in self._cards().values():
+            if card.kind == INVERSION and not card.fault:
+                names.setdefault(coined.called(card), []).append(card)
         for name in matching(asked, names):
-            if self._fits(model, names[name]):
+            if any(self._fits(model, card) for card in names[name]):
                 yield Suggestion("embedding", name, coined.escaped(name))
 
     def _styles(self, asked: str) -> Iterator[Suggestion]:

@@ -14,7 +14,7 @@ from sd_ui.spec.fields import FIELDS, NONE
 from sd_ui.spec.samplers import AUTOMATIC
 
 Known = Callable[[ModelCard], Sequence[str]]  # the hashes of a model, as far as somebody has read it: of its file, of its tensors
-PROMPTS, EMBEDDING = ("prompt", "negative_prompt"), "embedding:"  # how their hashes are called
+PROMPTS, EMBEDDING = ("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt"), "embedding:"  # how its hashes are called
 KINDS = {"model": "checkpoint", "refiner": "checkpoint", "vae": "vae"}
 SHORTEST = 10  # digits that tell models apart; A1111's oldest hashes, of 8, are of another kind
 
@@ -83,7 +83,7 @@ def _worn(prompt: str, hashes: dict[str, str], cards: Mapping[str, ModelCard], k
 
 
 def _coin(values: dict[str, Any], hashes: Mapping[str, str], cards: Iterable[ModelCard], known: Known, notes: list[str]) -> None:
-    """Embeddings that have another name here are called by that name in both prompts."""
+    """Embeddings that have another name here are called by that name in all prompts."""
     ours = [card for card in cards if card.kind == INVERSION]
     for name, digits in ((what.removeprefix(EMBEDDING), digits) for what, digits in hashes.items() if what.startswith(EMBEDDING)):
         names = {said.casefold() for card in ours for said in coined.names(card)}

@@ -62,6 +62,8 @@ def suggestions(tmp_path):
         replace(card("broken", LORA), fault="it is damaged"),
         card("bad (dream)", INVERSION, inversion=InversionFacts()),
         card("xl-only", INVERSION, inversion=InversionFacts()),
+        card("sd1/twice", INVERSION, inversion=InversionFacts()),
+        card("xl-only/twice", INVERSION, inversion=InversionFacts()),
     ]
     cards = {each.name: each for each in every}
     wording = Wording((tmp_path / "styles.toml",), WildcardFiles((tmp_path,)))
@@ -89,6 +91,7 @@ def test_a_negative_prompt_takes_no_lora(suggestions):
 def test_wildcards_embeddings_and_tags_come_by_name(suggestions):
     assert found(suggestions, "a __co") == [("wildcard", "colour", "__colour__")]
     assert found(suggestions, "a cat, bad") == [("embedding", "bad (dream)", r"bad \(dream\)")]
+    assert found(suggestions, "a cat, twi") == [("embedding", "twice", "twice")]  # which another family has by the same name
     assert found(suggestions, "a girl in a red dr") == [("tag", "red dress (short)", r"red dress \(short\)")]
     assert suggestions.of("a girl in a red dr", "embedded").length == len("red dr")
     answer = suggestions.of("a cat, dreads", "embedded")
