@@ -29,9 +29,16 @@ class Casting:
 
 
 def store(module: nn.Module, compute: torch.dtype) -> None:
-    """From now on its layers' weights are kept in 8 bits. compute: what they are computed with. There is no way back but to load it again."""
+    """From now on its layers' weights are kept in 8 bits. compute: what they are computed with. There is no way back but to load it again.
+
+    A tree that shares weights with one whose are kept so already needs hooks of its own; a copy of such a tree has brought them.
+    """
     for name, layer in module.named_modules():
-        if isinstance(layer, LAYERS) and not KEPT_WHOLE.search(name) and layer.weight.dtype == compute:
+        if isinstance(layer, LAYERS) and not KEPT_WHOLE.search(name) and layer.weight.dtype in (compute, STORAGE) and not is_cast(layer):
             Casting(STORAGE)(layer, ())
             layer.register_forward_pre_hook(Casting(compute))
             layer.register_forward_hook(Casting(STORAGE))
+
+
+def is_cast(layer: nn.Module) -> bool:
+    return any(isinstance(hook, Casting) for hook in layer._forward_pre_hooks.values())

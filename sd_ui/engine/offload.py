@@ -118,7 +118,7 @@ class Shuttle:
 
     def _send_one(self, tensor: Tensor) -> None:
         if tensor in self._homes:
-            tensor.data = self._homes.pop(tensor)
+            tensor.data = self._homes.pop(tensor).to(tensor.dtype)  # where a VAE that overflows is in float32 for a while
 
     def _learn(self, unit: nn.Module) -> None:
         if self._last is not None and (last := self._last()) is not None:

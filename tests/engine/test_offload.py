@@ -12,7 +12,7 @@ from sd_ui.engine.adapters import Worn, dressed
 from sd_ui.engine.arrangement import Arrangement, once
 from sd_ui.engine.device import choose
 from sd_ui.engine.inputs import Inputs
-from sd_ui.engine.layerwise import STORAGE
+from sd_ui.engine.layerwise import STORAGE, Casting
 from sd_ui.engine.policy import COMPONENTS, GROUPS, RESIDENT, SEQUENTIAL, UNITS, Policy
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.made import WornLora
@@ -195,6 +195,27 @@ def test_a_half_precision_vae_that_overflows_is_still_decoded_in_full(folder):
         assert pixels.decoded(model, latents).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("weights", [RESIDENT, *MOVING])
+def test_a_vae_that_overflows_on_its_way_through_the_device_is_decoded_in_float32(folder, weights):
+    """What is on the device then was brought there in half precision, and its home is of that precision, too."""
+    model = read(tiny_folder(folder / f"overflow-{weights}"), place=choose("cpu", "bf16"))
+    latents = torch.full((1, 4, 8, 8), 0.5)
+
+    def overflow(module, args, said):
+        return said if said.dtype == torch.float32 else said * torch.inf
+
+    exact = read(tiny_folder(folder / f"exact-{weights}"), place=choose("cpu", "bf16"))
+    model.vae.decoder.register_forward_hook(overflow)
+    arrangement = arranged(model, weights)
+    with torch.inference_mode():
+        exact.vae.float()
+        expected = pixels.decoded(exact, latents).tobytes()
+        assert pixels.decoded(model, latents).tobytes() == expected
+        arrangement.rest()
+        assert {weight.dtype for weight in model.vae.parameters()} == {torch.bfloat16}
+        assert pixels.decoded(model, latents).tobytes() == expected
+
+
 # ---------------------------------------------------------------- what changes the picture, and says so
 def test_weights_in_8_bits_take_a_quarter_give_nearly_the_picture_and_just_what_diffusers_gives(folder):
     from diffusers import UNet2DConditionModel
@@ -224,6 +245,24 @@ def test_weights_in_8_bits_wait_elsewhere_and_wear_loras_too(folder, weights):
     assert torch.equal(picture(model)[0], coarse)
     arrangement.rest()
     assert torch.equal(picture(dressed(model, outfit))[0], inked) and not torch.equal(inked, coarse)
+
+
+def test_weights_in_8_bits_are_those_of_every_tree_that_shares_them(folder):
+    """Also of a model that wore a LoRA, or has a second tree for depth, before its weights were put into 8 bits."""
+    model = read(tiny_folder(folder / "coarse-depth", depth=True))
+    lora = write(folder / "coarse-before.safetensors", kohya(model.denoiser, seed=2))
+    worn = dressed(model, [Worn(lora, WornLora("ink", 1.0, 1.0))])
+    trees = once([*model.components.items(), *worn.components.items()])
+    with torch.inference_mode():
+        Arrangement().make(Policy(fp8=True), trees, model.place, model.attention)
+    for _ in range(2):
+        for one in (model, worn):
+            assert picture(one)[0].isfinite().all() and picture(one, *asked("depth"))[0].isfinite().all()
+    assert worn.denoiser.mid_block.resnets[0].conv1.weight.dtype == STORAGE
+    with torch.inference_mode():
+        Arrangement().make(Policy(COMPONENTS, fp8=True), trees, model.place, model.attention)
+    layer = worn.depth_unet.mid_block.resnets[0].conv1
+    assert sum(isinstance(hook, Casting) for hook in layer._forward_pre_hooks.values()) == 1
 
 
 def test_attention_in_slices_is_the_same_but_for_the_last_bits_and_goes_back(model):
