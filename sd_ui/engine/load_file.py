@@ -1,6 +1,7 @@
 """A model from one file, as it was published: the widths are read from the file; how many layers there are, and what they do, makes the family."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,7 @@ from sd_ui.models.published import FIRST_STAGE, HEAD, SD2, UNET, Published, Text
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")  # the rest of such files is what training needed
 
 
-def model(
-    path: Path, place: Place, said: str = "", lent: Callable[[Family], Vae] | None = None, texts: Mapping[str, Path] | None = None
-) -> Parts:
+def model(path: Path, place: Place, said: str = "", lent: Callable[[Family], Vae] | None = None, texts: Mapping[str, Path] | None = None) -> Parts:
     """said: what the U-Net predicts, where that is known. lent: makes the VAE, where the file has none. texts: see `load_flow_file`.
 
     Raises BadRequest that names the part, Unreadable, OSError.
@@ -92,7 +91,7 @@ def _texts(known: Published, found: Header, weights: Weights, lent: Mapping[str,
     if not files.unet_alone(found, known):
         return tuple(_text(known, text, found, weights, place) for text in known.texts)
     return tuple(
-        load_flow_file.clip(part, parts.read(lent[part]), text.config.name == folders.SECOND_TEXT, place)
+        load_flow_file.clip(part, parts.read(lent[part]), text.config.name == folders.SECOND_TEXT, replace(place, mapped=False))  # the user's files
         for part, text in zip(files.LENT_TEXTS[known.family], known.texts, strict=True)
     )
 

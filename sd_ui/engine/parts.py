@@ -145,7 +145,7 @@ def with_input_planes(part: str, unet: Module, weights: Weights, planes: int, ma
         raise unfit(part, f"conv_in.weight has the shape {tuple(weight.shape)}, {wanted} was expected")
     with init_empty_weights(include_buffers=False):
         view = make()
-    view.load_state_dict({**shared, "conv_in.weight": weight.to(first.device, first.dtype)}, assign=True)
+    view.load_state_dict({**shared, "conv_in.weight": weight.to(first.device, first.dtype, copy=True)}, assign=True)
     return view.eval().requires_grad_(False)
 
 
