@@ -74,7 +74,8 @@ def test_a_lora_with_another_name_here_is_found_by_its_hash() -> None:
 def test_an_embedding_with_another_name_here_is_called_by_it_and_a_missing_one_is_told() -> None:
     cards = CARDS | {"deep/ink (v2)": replace(card("deep/ink (v2)", "embedding"), inversion=InversionFacts(2, (768,)))}
     text = ("a glow, glowing\nNegative prompt: (Glow:0.8), lost\nSteps: 25, Sampler: Euler a, CFG scale: 5, Seed: 8, Size: 64x64, "
-            'Hires upscale: 2, Hires prompt: a glow, TI hashes: "glow: 0123456789ab, lost: 9876543210ab, lost: 9876543210ab", Version: v1.9.4')  # fmt: skip
+            "Hires upscale: 2, Hires prompt: a glow, "
+            'TI hashes: "glow: 0123456789ab, lost: 9876543210ab, lost: 9876543210ab", Version: v1.9.4')  # fmt: skip
     read = pasted(text)
     assert read
     recipe = found(read, cards, lambda one: ["0123456789ab" + "0" * 52, ""] if one.kind == "embedding" else ["", ""])

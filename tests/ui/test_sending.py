@@ -9,9 +9,10 @@ import pytest
 from sd_ui.imaging.record import Metadata
 from sd_ui.models.hashes import Hashes
 from sd_ui.spec.cards import ModelCard
+from sd_ui.spec.limits import Limits
 from sd_ui.spec.made import Made, Record, WornLora
 from sd_ui.spec.request import MODES, GenerationRequest, ModelChoice
-from sd_ui.ui.parts.sending import said
+from sd_ui.ui.parts.sending import said, size_of
 from tests.ui.cards import EMBEDDED_CARD
 
 
@@ -62,3 +63,11 @@ def test_a_picture_that_was_made_with_less_memory_says_what_that_may_have_change
 
 def test_a_picture_that_says_nothing_changes_nothing(services: SimpleNamespace) -> None:
     assert said(services, "me", Metadata()) == ("txt2img", {}, ())
+
+
+def test_a_picture_that_goes_to_another_tab_keeps_its_own_size() -> None:
+    def of(width: int, height: int) -> dict[str, int]:
+        return size_of(width, height, Limits())
+
+    assert of(1024, 768) == {"width": 1024, "height": 768} and of(1001, 50) == {"width": 1000, "height": 64}
+    assert of(6000, 4000) == of(4200, 64) == {}  # such a size cannot be drawn: the request's own stays

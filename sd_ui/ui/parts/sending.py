@@ -10,6 +10,7 @@ from sd_ui.recipes.read import read
 from sd_ui.recipes.recipe import Recipe
 from sd_ui.services import Services
 from sd_ui.spec.fields import FIELDS, SEED
+from sd_ui.spec.limits import Limits
 from sd_ui.spec.made import Record
 from sd_ui.ui import form, pictures, views
 from sd_ui.ui.components.pictures import result_of
@@ -25,8 +26,19 @@ def sent(services: Services, layout: Layout, mine: str, picture: str, target: st
         return {layout.message: {"kind": "error", "field": "", "text": "This picture is no longer there."}}
     mode, values, notes = said(services, mine, found)
     if target in views.MODES and target is not None:
-        values, mode = {name: value for name, value in values.items() if name in form.SHARED} | {"init": result_of(picture)}, target
+        kept, shown = {name: value for name, value in values.items() if name in form.SHARED}, services.gallery.get(picture, mine)
+        values, mode = kept | (size_of(shown.width, shown.height, services.limits) if shown else {}) | {"init": result_of(picture)}, target
     return filled(layout, mode, values) | {layout.message: views.noted(notes)}
+
+
+def size_of(across: int, down: int, limits: Limits) -> dict[str, int]:
+    """Width and height at which a picture stays as large as it is: a second pass or a window made it larger than its request says.
+
+    Nothing where the server allows no such size.
+    """
+    width, height = (max(64, round(side / 8) * 8) for side in (across, down))
+    allowed = width * height <= limits.pixels and max(width, height) <= (FIELDS["width"].high or 0)
+    return {"width": width, "height": height} if allowed else {}
 
 
 def said(services: Services, mine: str, found: Metadata) -> tuple[str, dict[str, Any], tuple[str, ...]]:

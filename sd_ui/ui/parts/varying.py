@@ -1,5 +1,6 @@
 """One press on a result makes the next ones: varied, larger, seen from farther away, or further to one side. They are jobs as any other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,8 @@ def act(services: Services, layout: Layout, mine: str, picture_id: str, name: st
     data = services.gallery.file(picture).read_bytes()
     mode, values, notes = sending.said(services, mine, found)
     try:
-        asked = next_of(name, mode, values, found, data)
+        by_noise = is_seeds_own(found) and mixes_noise(services, values)
+        asked = next_of(name, mode, values, by_noise, data, sending.size_of(picture.width, picture.height, services.limits))
         taken = pictures.taken(services, mine, asked.values)
         _, more = services.intake.submit(asked.mode, taken, mine, services.settings.delivery)
     except BadRequest as wrong:
@@ -49,11 +51,14 @@ def act(services: Services, layout: Layout, mine: str, picture_id: str, name: st
     return {layout.message: views.noted((*notes, *more)), layout.queue: jobs_shown(services, mine)}
 
 
-def next_of(name: str, mode: str, values: dict[str, Any], found: Metadata, data: bytes) -> Asked:
-    """values: of the form, as the picture's text or record says them. data: the picture's file. Raises BadRequest."""
+def next_of(name: str, mode: str, values: dict[str, Any], by_noise: bool, data: bytes, size: Mapping[str, int]) -> Asked:
+    """values: of the form, as the picture's text or record says them. by_noise: whether it can be varied by its noise. data: the picture's file.
+
+    size: width and height at which it stays as large as it is. Raises BadRequest.
+    """
     shared = {field: value for field, value in values.items() if field in form.SHARED}
     if name in NOISE:
-        return varied(name, mode, values, shared, found, data)
+        return varied(name, mode, values, shared | size, by_noise, data)
     image = files.decode(data, "init").image
     if name == "upscale":
         larger = {"width": whole(2 * image.width), "height": whole(2 * image.height), "init": data, "strength": REDRAWN}
@@ -65,9 +70,9 @@ def next_of(name: str, mode: str, values: dict[str, Any], found: Metadata, data:
     return Asked("inpaint", shared | zoomed_out(image) | {"strength": 1.0})
 
 
-def varied(name: str, mode: str, values: dict[str, Any], shared: dict[str, Any], found: Metadata, data: bytes) -> Asked:
+def varied(name: str, mode: str, values: dict[str, Any], shared: dict[str, Any], by_noise: bool, data: bytes) -> Asked:
     """By noise near its own where that is known and nothing was varied before; else the picture itself is redone a little."""
-    if is_seeds_own(found):
+    if by_noise:
         return Asked(mode, values | {"variation_strength": NOISE[name], "variation_seed": "-1", "batch_count": HOW_MANY})
     redone = {"init": data, "strength": STRENGTH[name], "seed": "-1", "variation_strength": 0.0, "variation_seed": "-1", "batch_count": HOW_MANY}
     return Asked("img2img", shared | redone)
@@ -76,6 +81,12 @@ def varied(name: str, mode: str, values: dict[str, Any], shared: dict[str, Any],
 def is_seeds_own(found: Metadata) -> bool:
     """Whether all of the picture comes from its seed and its words."""
     return found.record is not None and found.record.request.source is None and found.record.request.noise.variation_strength == 0
+
+
+def mixes_noise(services: Services, values: Mapping[str, Any]) -> bool:
+    """Whether the model's noise is ours: a pipeline of diffusers draws its own."""
+    card = services.models.cards().get(str(values.get("model")))
+    return card is None or card.stock is None
 
 
 def zoomed_out(image: Image.Image) -> dict[str, Any]:
