@@ -19,10 +19,9 @@ from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.offload import HOST, is_denoiser
 from sd_ui.engine.policy import LOADING, RESIDENT, Policy, Wishes, gentlest
 from sd_ui.engine.relief import NothingFits, first_that_fits
-from sd_ui.engine.residents import Key, Resident, key_of, stamps_of
+from sd_ui.engine.residents import Key, Resident, key_of, stamp_of, stamps_of
 from sd_ui.engine.thrift import Thrift
 from sd_ui.models.hashes import Hashes
-from sd_ui.models.stamps import stamp
 from sd_ui.prompt import networks
 from sd_ui.prompt.networks import LoraTag
 from sd_ui.spec.cards import ModelCard
@@ -267,7 +266,7 @@ class PipelineManager:
 
     def _sibling(self, card: ModelCard) -> Resident | None:
         """The same checkpoint with another VAE: all the rest can be shared."""
-        now = stamp(card.path)
+        now = stamp_of(card)
         return next((kept for (name, _), kept in self._kept.items() if name == card.name and kept.stamps[0] == now), None)
 
     # ------------------------------------------------------------ LoRAs

@@ -68,17 +68,18 @@ def reader(loaded: Loaded) -> Hashable:
     return (loaded.model_hash, worn, loaded.family.name, loaded.place, tuple(ref(part.tokenizer) for part in loaded.texts))
 
 
-def drawing(request: GenerationRequest, index: int, made: Made, facts: Iterable[object]) -> Hashable:
+def drawing(request: GenerationRequest, index: int, made: Made, facts: Iterable[object], readers: Hashable = ()) -> Hashable:
     """Everything that decides what denoising comes to, and nothing of what happens to it afterwards. None where that is not known.
 
-    request: with the picture's own words. facts: of noise and guidance that the models were trained with.
+    request: with the picture's own words. facts: of noise and guidance that the models were trained with. readers: of models whose text encoders
+    come from files that their hash says nothing of.
     """
     if not made.model_hash:
         return None
     alone = replace(request, seed=request.seed_of(index), noise=request.noise_of(index), count=1)
     if request.source is None:  # a picture that is begun from goes through the VAE, too
         alone, made = replace(alone, model=replace(alone.model, vae="")), replace(made, vae_hash="")
-    return alone, replace(made, memory=""), repr(tuple(facts))
+    return alone, replace(made, memory=""), repr(tuple(facts)), readers
 
 
 def _bytes(embedding: Embedding) -> int:

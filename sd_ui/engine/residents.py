@@ -85,4 +85,9 @@ def key_of(card: ModelCard, vae: ModelCard | None) -> Key:
 
 def stamps_of(card: ModelCard, vae: ModelCard | None) -> tuple[Stamp, Stamp]:
     """Their files as they are now."""
-    return stamp(card.path), stamp(vae.path) if vae else ()
+    return stamp_of(card), stamp(vae.path) if vae else ()
+
+
+def stamp_of(card: ModelCard) -> Stamp:
+    """With the files that give its text encoders."""
+    return tuple(file for path in (card.path, *(path for _, path in card.texts)) for file in stamp(path))

@@ -116,8 +116,9 @@ class Run:
         """None where nothing is remembered: of a second pass, whose enlarging may use files of its own."""
         if self.larger is not None or not self.known.room:
             return None
-        facts = [one.scheduler_config for one in (self.loaded, self.second and self.second.loaded) if one]
-        return remembered.drawing(self.request, index, self.made(), facts)
+        models = [one for one in (self.loaded, self.second and self.second.loaded) if one]
+        facts = [one.scheduler_config for one in models], tuple(remembered.reader(one) for one in models if one.card.texts)
+        return remembered.drawing(self.request, index, self.made(), *facts)
 
     def redone(self, larger: SecondPass, latents: Tensor, index: int, clock: Clock) -> Generator[Question | Event, Prediction | None, Tensor]:
         """Hires fix: the latents enlarged, and then a run of their own."""

@@ -23,8 +23,9 @@ from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Stepped
 from sd_ui.spec.made import Made, WornLora
 from sd_ui.spec.request import GenerationRequest, ImageToImage, ModelChoice, Noise, Sampling
-from tests.checkpoints import tiny_folder, tiny_vae_file
+from tests.checkpoints import original_tensors, tiny_folder, tiny_parts, tiny_vae_file
 from tests.engine.tiny import PICTURE, loaded
+from tests.flow_files import save, text_tensors
 
 EMBEDDED = Path(__file__).parents[2] / "sd_ui" / "embedded"
 BASE = GenerationRequest("a red cat", model=ModelChoice("a"), sampling=Sampling("Euler a", steps=2, cfg_scale=4.0), width=64, height=64, seed=7)
@@ -174,6 +175,28 @@ def test_a_model_whose_file_has_changed_is_asked(tmp_path):
     with calls() as counted:
         assert drawn(engine, BASE) != first
     assert counted["unet"] == 2 and counted["text"]
+
+
+@pytest.mark.parametrize("change", ["another file", "the file"])
+def test_other_text_encoders_from_files_of_their_own_are_asked(tmp_path, change):
+    """What is in memory and what is remembered were made with those that were there."""
+    unet, vae, text = tiny_parts()
+    _, _, other = tiny_parts(seed=5)
+    tensors = {name: tensor for name, tensor in original_tensors(unet, vae, text).items() if not name.startswith("cond_stage_model.")}
+    models = tmp_path / "models"
+    save(tensors, models / "a.safetensors")
+    save(text_tensors(text), models / "text_encoders" / "clip_l.safetensors")
+    index = ModelIndex([models], EMBEDDED, tmp_path / "none")
+    engine = Engine(PipelineManager(index.cards, choose("cpu"), None, index.hashes), Blobs(tmp_path / "inputs"), remembered.latents(ROOM))
+    first = drawn(engine, BASE)
+    assert drawn(engine, BASE) == first
+    name = "clip_l" if change == "the file" else "clip_l_of_mine"
+    save(
+        text_tensors(other) | ({} if change == "the file" else {"text_projection.weight": torch.zeros(8, 8)}),
+        models / "text_encoders" / f"{name}.safetensors",
+    )
+    index.refresh()
+    assert drawn(engine, BASE)[0] != first[0]
 
 
 # ---------------------------------------------------------------- what is kept
