@@ -74,6 +74,16 @@ def samplers(card: ModelCard) -> list[str]:
     return [name for name in SAMPLERS if (name == MODELS_OWN) == bool(card.stock)]
 
 
+def sampling(shared: Mapping[str, Any], values: Mapping[str, Any], cards: Mapping[str, ModelCard]) -> dict[Any, gr.Dropdown]:
+    """Sampler and schedule of values from elsewhere, with what goes with their model. A sampler that does not is listed, too: the door says why."""
+    card, sampler = cards.get(str(values.get("model", ""))), str(values["sampler"])
+    offered = samplers(card) if card else list(SAMPLERS)
+    return {
+        shared["sampler"]: gr.Dropdown(choices=list(dict.fromkeys((*offered, sampler))), value=sampler),
+        shared["schedule"]: gr.Dropdown(choices=schedules(sampler), value=values.get("schedule")),
+    }
+
+
 def schedules(sampler: str) -> list[str]:
     return [AUTOMATIC, *SAMPLERS[sampler].schedules] if sampler in SAMPLERS else [AUTOMATIC]
 

@@ -30,7 +30,7 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
         mode = values.pop("mode", None)
         updates: dict[Any, Any] = {widgets[name]: value for name, value in values.items() if name in widgets and usable(widgets[name], value)}
         if "sampler" in values:
-            updates[layout.shared["schedule"]] = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values.get("schedule"))
+            updates |= form.sampling(layout.shared, values, cards)
         updates[layout.shared["styles"]] = gr.Dropdown(choices=styles, multiselect=True, value=values.get("styles") or [])
         updates |= models_listed(layout, cards, values.get("model", EMBEDDED), values.get("vae", AUTOMATIC), values.get("refiner", NONE))
         return updates | ({layout.tabs: gr.Tabs(selected=mode), layout.mode: mode} if mode in views.MODES else {})

@@ -120,3 +120,16 @@ def test_a_model_that_brings_its_own_sampler_is_offered_that_one_alone_and_the_o
     assert form.samplers(whole) == [MODELS_OWN] and MODELS_OWN not in form.samplers(EMBEDDED_CARD)
     assert len(form.samplers(EMBEDDED_CARD)) == len(SAMPLERS) - 1
     assert "whole" not in dict(form.refiners({"whole": whole})).values()
+
+
+def test_values_from_elsewhere_bring_the_samplers_of_their_model():
+    flow = replace(EMBEDDED_CARD, name="flow", family="flux")
+    cards = {card.name: card for card in (EMBEDDED_CARD, flow)}
+
+    def offered(model, sampler):
+        updates = form.sampling({"sampler": "sampler", "schedule": "schedule"}, {"model": model, "sampler": sampler, "schedule": AUTOMATIC}, cards)
+        assert (updates["sampler"].value, updates["schedule"].value) == (sampler, AUTOMATIC)
+        return [name for name, _ in updates["sampler"].choices]
+
+    assert offered("flow", "Euler") == form.samplers(flow) and offered(EMBEDDED_CARD.name, "Euler a") == form.samplers(EMBEDDED_CARD)
+    assert offered("flow", "Euler a") == [*form.samplers(flow), "Euler a"] and offered("gone", "Euler a") == list(SAMPLERS)

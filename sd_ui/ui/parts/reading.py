@@ -55,7 +55,7 @@ def wire(services: Services, layout: Layout) -> None:
         if mode != own:
             values = {name: value for name, value in values.items() if name in form.SHARED}
             values |= {"init": given} if given and mode != "txt2img" else {}
-        return filled(layout, mode, values) | {layout.message: views.noted(notes), layout.go: gr.Button(interactive=True)}
+        return filled(services, layout, mode, values) | {layout.message: views.noted(notes), layout.go: gr.Button(interactive=True)}
 
     shown_in = [info.text, info.understood, info.left_over, info.record, info.found, info.message, *info.send.values()]
     info.picture.taken(read, info.picture, shown_in, **HIDDEN)

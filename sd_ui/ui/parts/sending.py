@@ -28,7 +28,7 @@ def sent(services: Services, layout: Layout, mine: str, picture: str, target: st
     if target in views.MODES and target is not None:
         kept, shown = {name: value for name, value in values.items() if name in form.SHARED}, services.gallery.get(picture, mine)
         values, mode = kept | (size_of(shown.width, shown.height, services.limits) if shown else {}) | {"init": result_of(picture)}, target
-    return filled(layout, mode, values) | {layout.message: views.noted(notes)}
+    return filled(services, layout, mode, values) | {layout.message: views.noted(notes)}
 
 
 def size_of(across: int, down: int, limits: Limits) -> dict[str, int]:
@@ -86,10 +86,10 @@ def known(services: Services, values: dict[str, Any]) -> tuple[dict[str, Any], t
     return offered, tuple(missing)
 
 
-def filled(layout: Layout, mode: str, values: dict[str, Any]) -> Updates:
+def filled(services: Services, layout: Layout, mode: str, values: dict[str, Any]) -> Updates:
     """Widgets that get these values, and the tab that is shown."""
     widgets = layout.shared | layout.own[mode]
     updates = {widgets[name]: value for name, value in values.items() if name in widgets}
     if "sampler" in values:
-        updates[layout.shared["schedule"]] = gr.Dropdown(choices=form.schedules(values["sampler"]), value=values.get("schedule"))
+        updates |= form.sampling(layout.shared, values, services.models.cards())
     return updates | {layout.tabs: gr.Tabs(selected=mode), layout.mode: mode}
