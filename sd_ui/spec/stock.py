@@ -31,7 +31,6 @@ def checked(request: GenerationRequest, card: ModelCard) -> tuple[str, ...]:
 def _refused(request: GenerationRequest, card: ModelCard, stock: Stock) -> Iterator[tuple[str, str]]:
     """Field, and a sentence that ends with the model's name."""
     noise, guidance, scale = request.noise, request.sampling.guidance, request.sampling.cfg_scale
-    redo = request.source.redo if request.source else Redo()
     plain = [
         ("vae", bool(request.model.vae), "another VAE cannot be given to"),
         ("refiner", request.refiner is not None, "a refiner cannot go on for"),
@@ -42,15 +41,18 @@ def _refused(request: GenerationRequest, card: ModelCard, stock: Stock) -> Itera
         ("variation_strength", noise.variation_strength > 0, "a variation cannot be drawn by"),
         ("seed_resize_width", noise.from_width > 0, "a seed cannot be resized for"),
         ("eta_seed_delta", noise.eta_delta != 0, "an eta noise seed delta cannot be given to"),
-        ("redo_steps", redo.runs_all, "steps go by strength in"),
-        ("noise_multiplier", redo.noise_multiplier != Redo.noise_multiplier, "noise cannot be multiplied in"),
-        ("extra_noise", redo.extra_noise > 0, "noise cannot be added in"),
         ("guidance", guidance.method != GUIDANCES[0], f"{guidance.method} cannot be done in"),
         ("cfg_rescale", guidance.rescale > 0, "CFG rescale cannot be done in"),
         ("guidance_start", guidance.start > 0, "guidance cannot start later in"),
         ("guidance_stop", guidance.stop < 1, "guidance cannot stop earlier in"),
         ("cfg_scale", scale < 1, f"{scale:g} is out of range (1, which is no guidance, to {FIELDS['cfg_scale'].high:g}) for"),
         ("cfg_scale", scale > 1 and not stock.guided, f"{scale:g} is out of range (1 alone: it was made to need no guidance) for"),
+    ]
+    redo = Redo() if request.source is None else request.source.redo
+    plain += [
+        ("noise_multiplier", redo.noise_multiplier != 1, "a noise multiplier cannot be given to"),
+        ("extra_noise", redo.extra_noise != 0, "extra noise cannot be given to"),
+        ("redo_steps", redo.runs_all, "all steps cannot be run on a part of the way by"),
     ]
     yield from ((field, why) for field, wrong, why in plain if wrong)
     if stock.most and request.source is not None and request.width * request.height > stock.most:
@@ -64,6 +66,8 @@ def _refused(request: GenerationRequest, card: ModelCard, stock: Stock) -> Itera
 
 
 def _without_effect(request: GenerationRequest, stock: Stock) -> Iterator[str]:
+    if request.sampling.distilled_cfg != FIELDS["distilled_cfg_scale"].default:
+        yield f"{FIELDS['distilled_cfg_scale'].label} means nothing to {stock.title}; it was not used."
     if not request.negative_prompt:
         return
     if not stock.negative:

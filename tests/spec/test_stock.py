@@ -55,11 +55,17 @@ def test_a_resized_seed_is_refused():
     assert refused.value.field == "seed_resize_width"
 
 
-@pytest.mark.parametrize(("field", "value"), [("mask_edge", "Soft"), ("masked_content", "Latent noise")])
+@pytest.mark.parametrize(("field", "value"), [
+    ("mask_edge", "Soft"), ("masked_content", "Latent noise"), ("noise_multiplier", 0.9), ("extra_noise", 0.1), ("redo_steps", "All"),
+])  # fmt: skip
 def test_inpainting_refuses_what_lies_inside_the_pipeline(field, value):
     with pytest.raises(BadRequest) as refused:
         fitted("inpaint", init=PICTURE, mask=PICTURE, **{field: value})
     assert refused.value.field == field
+
+
+def test_a_guidance_that_only_flux_is_told_is_said_to_mean_nothing():
+    assert "Distilled CFG scale means nothing" in fitted(distilled_cfg_scale=5).notes[0]
 
 
 def test_sizes_are_rounded_as_the_family_needs_them():
@@ -83,11 +89,7 @@ def test_a_picture_larger_than_the_pipeline_works_on_is_refused_and_from_noise_i
     assert fitted(model="few", width=2048, height=1024).request.width == 2048
 
 
-@pytest.mark.parametrize(("field", "value"), [("redo_steps", "All"), ("noise_multiplier", 0.5), ("extra_noise", 0.1)])
-def test_noise_that_a_pipeline_mixes_itself_is_left_to_it(field, value):
-    with pytest.raises(BadRequest) as refused:
-        fitted("img2img", init=PICTURE, **{field: value})
-    assert refused.value.field == field
+def test_colours_come_back_there_too():
     assert fitted("img2img", init=PICTURE, redo_colours="The picture's").request.source.redo.matches_colours
 
 

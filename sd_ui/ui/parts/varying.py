@@ -51,7 +51,7 @@ def act(services: Services, layout: Layout, mine: str, picture_id: str, name: st
     return {layout.message: views.noted((*notes, *more)), layout.queue: jobs_shown(services, mine)}
 
 
-def next_of(name: str, mode: str, values: dict[str, Any], by_noise: bool, data: bytes, size: Mapping[str, int]) -> Asked:
+def next_of(name: str, mode: str, values: dict[str, Any], by_noise: bool, data: bytes, size: dict[str, int]) -> Asked:
     """values: of the form, as the picture's text or record says them. by_noise: whether it can be varied by its noise. data: the picture's file.
 
     size: width and height at which it stays as large as it is. Raises BadRequest.
