@@ -106,8 +106,9 @@ class Downloads:
             self._closed = True
             for entry in self._entries.values():
                 entry.stopping.set()
-        if self._thread:
-            self._thread.join()
+            running = self._thread  # which forgets itself when it ends
+        if running:
+            running.join()
 
     # ------------------------------------------------------------ the thread
     def _work(self) -> None:

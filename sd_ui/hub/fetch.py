@@ -70,6 +70,7 @@ class Fetcher:
         """The model's place, once all of it is there. Raises BadRequest("hub"), Stopped, OSError; what has come stays for the next time."""
         self.check(plan)
         staging, target = self._files(plan), self.target(plan)
+        self._keep_only(self._begun(plan), plan)
         durable.write(staging.parent / PLAN, json.dumps(dump(plan)).encode())
         try:
             for file in plan.files:
@@ -84,8 +85,8 @@ class Fetcher:
         return target
 
     def present(self, plan: Plan) -> int:
-        """Bytes that an earlier try has left."""
-        return sum(_length(path) for file in plan.files for path in (self._files(plan) / file.name, _part(self._files(plan) / file.name)))
+        """Bytes that an earlier try has left, of files that are still the same ones."""
+        return sum(_length(path) for file in self._begun(plan) for path in _places(self._files(plan) / file.name))
 
     def discard(self, plan: Plan) -> None:
         shutil.rmtree(self._files(plan).parent, ignore_errors=True)
@@ -105,6 +106,16 @@ class Fetcher:
                 if plan.key == path.parent.name and all(safe(file.name) for file in plan.files):
                     found.append(plan)
         return found
+
+    def _begun(self, plan: Plan) -> list[RemoteFile]:
+        """Files of the plan that an earlier try wanted, too. The repository may have changed since: a name and a size alone say nothing."""
+        before = next((one for one in self.unfinished() if one.key == plan.key), None)
+        return [file for file in plan.files if before and file in before.files]
+
+    def _keep_only(self, begun: list[RemoteFile], plan: Plan) -> None:
+        for file in plan.files:
+            for path in _places(self._files(plan) / file.name) if file not in begun else ():
+                path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------ one file
     def _file(self, plan: Plan, file: RemoteFile, path: Path, told: Told, stopping: Event) -> None:
@@ -184,6 +195,11 @@ def _take_up(part: Path, digest: _Digest, told: Told) -> None:
 
 def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """Of a file that has come, and of one that is on its way."""
+    return path, _part(path)
 
 
 def _length(path: Path) -> int:

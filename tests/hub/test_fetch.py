@@ -266,6 +266,23 @@ def test_a_hub_that_is_gone_for_good_leaves_what_has_come_for_another_day(fetche
     assert fake.ranges("ink.safetensors")[-1] == "bytes=3000-" and another.unfinished() == []
 
 
+def test_of_a_repository_that_has_changed_since_only_what_is_the_same_stays(fetcher, fake, tmp_path):
+    """Another state of the same model: its weights have the same names and sizes."""
+    found = planned(fetcher, WHOLE)
+    last = found.files[-1]
+    fake.cuts = [*[10**9] * (len(found.files) - 1), *[0] * 20]
+    with pytest.raises(BadRequest, match="what has come is kept"):
+        fetcher.fetch(found, lambda count: None, threading.Event())
+    changed = next(file.name for file in found.files[:-1] if file.size == last.size)
+    data = fake.repositories[WHOLE][changed]
+    fake.repositories[WHOLE][changed] = data[:-1] + bytes([data[-1] ^ 1])
+    fake.cuts.clear()
+    now = planned(fetcher, WHOLE)
+    assert now.key == found.key and fetcher.present(now) == fetcher.present(found) - last.size == found.size - 2 * last.size
+    target = fetcher.fetch(now, lambda count: None, threading.Event())
+    assert all((target / file.name).read_bytes() == fake.repositories[WHOLE][file.name] for file in now.files)
+
+
 def test_bytes_that_are_not_the_ones_that_were_promised_never_become_a_model(fetcher, fake):
     found = planned(fetcher, "artist/ink")
     fake.lies["ink.safetensors"] = fake.repositories["artist/ink"]["ink.safetensors"][:-1] + b"?"
