@@ -83,6 +83,11 @@ class Run:
         return self.plan().total
 
     @property
+    def texts(self) -> tuple[Timeline, ...]:
+        """Of all its passes."""
+        return (self.text, self.larger.text) if self.larger else (self.text,)
+
+    @property
     def length(self) -> Way:
         steps, strength = self.request.sampling.steps, start.strength(self.request)
         if self.way:
@@ -217,12 +222,13 @@ class Run:
             schedule=resolved(sampling.sampler, sampling.schedule, table.is_flow(loaded.scheduler_config)),
             steps_run=self.steps + self.length.after,
             loras=loaded.loras,
-            inversions=self.text.inversions,
+            inversions=tuple(dict.fromkeys(one for text in self.texts for one in text.inversions)),
             **self.relief.made(),
         )
 
     def notes(self) -> tuple[str, ...]:
-        return (*self.inputs.notes, *self.text.notes, *self.relief.notes, *self.unused())
+        read = dict.fromkeys(note for text in self.texts for note in text.notes)
+        return (*self.inputs.notes, *read, *self.relief.notes, *self.unused())
 
     def unused(self) -> Iterator[str]:
         """Settings that this model does not know, or not so."""

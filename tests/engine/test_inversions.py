@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sd_ui.engine import adapters, inversions, text
+from sd_ui.engine.hires import SecondPass, Way
 from sd_ui.engine.text import TextEncoder
 from sd_ui.models import files
 from sd_ui.models import inversions as recognising
@@ -18,7 +19,7 @@ from sd_ui.models.hashes import Hashes
 from sd_ui.prompt.chunks import Coined
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.errors import BadRequest
-from sd_ui.spec.request import GenerationRequest, ModelChoice, Sampling
+from sd_ui.spec.request import GenerationRequest, Hires, ModelChoice, Sampling
 from tests.engine.kscheduler import KScheduler
 from tests.engine.test_adapters import fingerprint, worn
 from tests.engine.test_oracle_sdxl import model as sdxl
@@ -184,6 +185,14 @@ def test_a_picture_names_what_it_used_and_what_it_read_as_words(glow, deep, tmp_
         "The embedding gone is not here; its name was read as plain words.",
     )
     assert run_of(model, request(sampling=replace(SAMPLING, cfg_scale=1.0)), inversions=known(model, deep)).made().inversions == ()
+
+
+def test_the_second_pass_says_what_it_used_too(glow, deep):
+    model = loaded()
+    first, second = (run_of(model, request(prompt=prompt), inversions=known(model, glow, deep)) for prompt in ("a cat", "glow, embedding:gone"))
+    run = replace(first, larger=SecondPass(Hires(96, 80), second.request, Way(3, 3), second.text))
+    assert [one.name for one in run.made().inversions] == ["deep", "glow"]
+    assert run.notes() == ("The embedding gone is not here; its name was read as plain words.",)
 
 
 def test_a_file_that_is_gone_or_another_one_fails_its_job_by_name(glow):
