@@ -41,8 +41,8 @@ replay and memory policies are those of every model.
   Flux.2 Klein also looks at the picture while it repaints it.
 - **Inpainting** leaves every pixel outside of the mask as it was. Masked content: Original and Fill. A soft mask edge is refused.
 - **Size**: rounded to what the family needs, never to other sizes that it was trained at.
-- **What does not work**: LoRAs, another VAE, a refiner, hires fix, clip skip, variations, resized seeds, other noise than the processor's, CFG
-  rescale, guidance methods and intervals. Each is refused with the reason before anything is queued.
+- **What does not work**: LoRAs, another VAE, a refiner, hires fix, clip skip, variations, resized seeds, other noise than the processor's, more or
+  less of it, all steps at any strength, CFG rescale, guidance methods and intervals. Each is refused with the reason before anything is queued.
 - Where float16 would be used, these models run in bfloat16, because most of them overflow in float16.
 """
 FORMATS = """## Formats
@@ -135,7 +135,8 @@ def row(one: published.Published | flow_files.PublishedFlow) -> str:
 def refused() -> list[str]:
     whys = dict.fromkeys(why for _, _, why in files.STRANGERS)
     pipelines = ", ".join(f"`{name}`" for name in OURS)
-    head = ["## What is refused", f"Folders of other pipelines than {pipelines}. And a file that, by its tensors,", ""]
+    others = f"Folders of other pipelines than those of the stock families above, {pipelines}."
+    head = ["## What is refused", f"{others} And, where nothing above takes it, a file that, by its tensors,", ""]
     return [*head, *(f"- {why.replace(' which is', '')}" for why in whys)]
 
 
