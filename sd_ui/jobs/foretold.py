@@ -8,6 +8,7 @@ from sd_ui.spec.fields import FIELDS
 
 UNKNOWN = "Nothing has been measured here yet: the first picture will tell how long this takes."
 WORTH = 0.15  # part of the time from which on loading is worth a word
+WORTH_SAYING = 10_000_000  # bytes
 
 
 def headline(report: Report) -> str:
@@ -36,7 +37,7 @@ def queue_of(report: Report, found: Forecast) -> str:
 
 
 def memory_of(report: Report) -> str:
-    needs = f"{gigabytes(report.needs)} of memory" if report.needs else ""
+    needs = f"{gigabytes(report.needs)} of memory" if report.needs >= WORTH_SAYING else ""
     free = f"{gigabytes(report.free)} free" if report.free is not None else ""
     return ", ".join(part for part in (needs, free if needs else "") if part)
 

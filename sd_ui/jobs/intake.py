@@ -23,7 +23,7 @@ from sd_ui.spec.delivery import FORMATS, PREVIEWS, Delivery
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, IMAGE
 from sd_ui.spec.limits import Accepted, Limits
-from sd_ui.spec.request import RESIZES, GenerationRequest, ImageRef, Inpaint
+from sd_ui.spec.request import MASK_MODES, RESIZES, GenerationRequest, ImageRef, Inpaint
 
 CHUNK = 75  # tokens that a text encoder takes at once, at most
 PICTURES = tuple(field.name for field in FIELDS.values() if field.kind == IMAGE)
@@ -92,8 +92,9 @@ class Reader:
     def _checked(self, mode: str, values: Mapping[str, Any]) -> tuple[Accepted, dict[str, Given]]:
         pictures, notes = self._pictures(mode, values)
         if mode == "inpaint" and "init" in pictures and (sides := sides_of(values)):
-            grown = grow(pictures, sides, spec_values.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []), self._limits)
-            pictures, values = pictures | grown, {**values, **size_of(grown["init"])}
+            overlap, rest = spec_values.read(FIELDS["mask_blur"], values.get("mask_blur"), Defaults(), []), values.get("mask_mode") == MASK_MODES[1]
+            grown = grow(pictures, sides, overlap, self._limits, rest)
+            pictures, values = pictures | grown, {**values, **size_of(grown["init"])} | ({"mask_mode": MASK_MODES[0]} if rest else {})
         others = {name: value for name, value in values.items() if name not in PICTURES}
         accepted = self.judged(mode, others | {name: given.size_only for name, given in pictures.items()})
         if isinstance(accepted.request.source, Inpaint):
@@ -209,13 +210,19 @@ def sides_of(values: Mapping[str, Any]) -> Sides:
     return Sides(**{side: spec_values.read(field, values.get(field.name), Defaults(), []) for side, field in fields.items()})
 
 
-def grow(pictures: Mapping[str, Given], sides: Sides, overlap: int, limits: Limits = Limits()) -> dict[str, Given]:
-    """The picture with its new sides, and the mask with them; they are what the job keeps, so that it can be repeated as any other."""
+def grow(pictures: Mapping[str, Given], sides: Sides, overlap: int, limits: Limits = Limits(), rest: bool = False) -> dict[str, Given]:
+    """The picture with its new sides, and the mask with them; they are what the job keeps, so that it can be repeated as any other.
+
+    rest: what is not masked is to be painted. New sides are painted in any case, so the mask that comes back says what is; where nothing was
+    masked, it is they alone.
+    """
     init, mask = pictures["init"], pictures.get("mask")
     sides = sides.rounded(*init.image.size)
     files.check_size(sides.size(*init.image.size), "width", limits)  # before it is made
     image = outpaint.extended(init.image, sides)
     painted = ops.fit_shades(masking.shades_from(mask.image), *init.image.size, RESIZES[0]) if mask else None
+    if painted and rest and painted.getbbox():
+        painted = masking.inverted(painted)
     was, now = (f"{size[0]}x{size[1]}" for size in (init.image.size, image.size))
     grown = Given(image, (*init.notes, f"The picture grew from {was} to {now}."))
     return {"init": grown, "mask": Given(outpaint.extended_mask(painted, init.image.size, sides, overlap), mask.notes if mask else ())}

@@ -23,7 +23,7 @@ from sd_ui.spec.request import GenerationRequest, ImageRef
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 QUOTED = 6  # tokens
-STAND_IN = ImageRef("", 512, 512)  # for pictures, which are looked at only when Generate is pressed
+STAND_IN = 512  # the largest side of what stands for pictures, which are looked at only when Generate is pressed
 NOBODY = Ahead(0, 0.0)
 
 
@@ -81,7 +81,8 @@ class Preflight:
 
     def of_form(self, mode: str, values: Mapping[str, Any], delivery: Delivery = Delivery()) -> Report:
         """values: as for Generate; pictures are taken to be there, and to be right."""
-        pictures = {name: STAND_IN for name, field in FIELDS.items() if field.kind == IMAGE and mode in field.modes and not field.optional}
+        unseen = stand_in(values)
+        pictures = {name: unseen for name, field in FIELDS.items() if field.kind == IMAGE and mode in field.modes and not field.optional}
         words = {name: value for name, value in values.items() if name not in FIELDS or FIELDS[name].kind != IMAGE}
         return self._report(lambda: self._reader.judged(mode, words | pictures), delivery)
 
@@ -144,6 +145,12 @@ class Preflight:
         known = next((one.measured.weights for one in reversed(seen) if one.work.model == name and one.measured.weights), 0)
         dtype = self._engine().get("dtype") or (seen[-1].measured.dtype if seen else "float32")
         return known or self._models.numbers(name) * BYTES.get(dtype, 4)
+
+
+def stand_in(values: Mapping[str, Any]) -> ImageRef:
+    """As large as the result, up to a bound: who resizes by a factor is told of a picture like the others, and refused nothing that is not known."""
+    asked = (values.get(name) for name in ("width", "height"))
+    return ImageRef("", *(int(min(side, STAND_IN)) if isinstance(side, int | float) and side >= 1 else STAND_IN for side in asked))
 
 
 def overflow(name: str, cut: Sequence[Chunk], reader: Tokenizer) -> Iterator[Line]:

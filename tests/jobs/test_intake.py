@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from sd_ui.imaging import masking
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.intake import Intake
 from sd_ui.prompt.lists import WildcardFiles
@@ -151,6 +152,14 @@ def test_a_picture_that_grows_needs_no_mask_and_keeps_what_it_was(home):
     image, mask = home.blobs.open(request.source.image), np.asarray(home.blobs.open(request.source.mask)) > 0
     assert image.crop((35, 0, 96, 48)).tobytes() == before.convert("RGB").tobytes(), "what is missing to a multiple of 8 was added at the left, too"
     assert mask[:, :39].all() and mask[44:].all() and not mask[:44, 39:].any()
+
+
+def test_new_sides_are_painted_too_where_what_is_not_masked_is(home):
+    grows = {"init": picture((64, 64)), "mask_mode": "Inpaint not masked", "outpaint_right": 64, "mask_blur": 0}
+    for painted, left in ((None, False), ((8, 8, 40, 40), True)):
+        source = home.intake.submit("inpaint", grows | {"mask": painted and mask((64, 64), painted)}, ALICE)[0].request.source
+        meant = np.asarray(masking.shaded(source, home.blobs.open(source.mask))) > 0
+        assert meant[:, 64:].all() and (meant[0, 0], meant[20, 20]) == (left, False), "where nothing is masked, the picture stays"
 
 
 def test_a_picture_that_grows_too_large_is_refused(home):

@@ -211,6 +211,12 @@ def test_one_job_that_nothing_is_known_of_makes_the_wait_unknown(tmp_path):
         assert waits.ahead() == Ahead(1, None) and waits.of_each() == {job.id: 0.0}
 
 
+def test_who_resizes_by_a_factor_is_told_of_a_picture_like_the_result(tmp_path):
+    plain, larger = (told(tmp_path, "img2img", [Machine().ran(asked("one"))], model="one", width=128, height=128, resize_by=by) for by in (0, 2))
+    assert plain.forecast.seconds < larger.forecast.seconds < 8 * plain.forecast.seconds
+    assert not told(tmp_path, "img2img", model="one", width=2048, height=2048, resize_by=4).refused
+
+
 def test_a_new_measurement_is_heard_at_once(tmp_path):
     seen = [Machine().ran(asked("one"))]
     flight = Preflight(Reader(Blobs(tmp_path), Models()), Models(), lambda: tuple(seen))

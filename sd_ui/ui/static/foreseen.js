@@ -3,7 +3,7 @@ const $ = (selector) => element.querySelector(selector);
 const NAMES = { refuse: "Will be refused", warn: "Warning", note: "Note" };
 
 function shown(field) {
-  const candidates = [`#field-${field}`, ...["img2img", "inpaint", "depth2img"].map((mode) => `#${mode}-${field}`)];
+  const candidates = [`#field-${field}`, ...["txt2img", "img2img", "inpaint", "depth2img"].map((mode) => `#${mode}-${field}`)];
   return candidates.map((selector) => document.querySelector(selector)).find((found) => found && found.offsetParent);
 }
 

@@ -10,7 +10,7 @@ function update() {
   $(".ms").dataset.kind = value ? value.kind : "";
   if (value && value.kind === "error") requestAnimationFrame(() => $(".ms").scrollIntoView({ block: "nearest" }));
   if (!value || !value.field) return;
-  const candidates = [`#field-${value.field}`, ...["img2img", "inpaint", "depth2img"].map((mode) => `#${mode}-${value.field}`)];
+  const candidates = [`#field-${value.field}`, ...["txt2img", "img2img", "inpaint", "depth2img"].map((mode) => `#${mode}-${value.field}`)];
   candidates.flatMap((selector) => [...document.querySelectorAll(selector)]).filter((field) => field.offsetParent).forEach((field) => field.classList.add("field-wrong"));
 }
 
