@@ -22,7 +22,8 @@ Made from the tables of `sd_ui/models/`, `sd_ui/engine/families/` and `presets/m
 
 ## Families and modes
 **native**: our own loop around the model; its latents are those of diffusers' own pipeline, bit for bit, on tiny random weights
-(`tests/engine/test_oracle.py`, `test_oracle_sd2.py`, `test_oracle_sdxl.py`, `test_oracle_sd3.py`, `test_oracle_flux.py`). **none**: the family does not have the mode, or nothing here runs it.
+(`tests/engine/test_oracle.py`, `test_oracle_sd2.py`, `test_oracle_sdxl.py`, `test_oracle_sd3.py`, `test_oracle_flux.py`). **none**: the family does
+not have the mode, or nothing here runs it.
 **stock**: diffusers' own pipeline draws the whole picture; see below what that means (`tests/engine/test_stock.py`, `test_stock_families.py`).
 """
 STOCK_MEANS = """## What stock means
@@ -62,15 +63,16 @@ FORMATS = """## Formats
 - VAEs: `AutoencoderKL`, alone in a file or in a folder, and `AutoencoderTiny` in a folder. A VAE in one file is scaled as the model needs that it
   serves; one in a folder says what it is for, and another family's is refused. Where the rest is in float16, SDXL's VAE is in float32, unless its
   config says that it need not be.
-- A checkpoint of Stable Diffusion 1.x, 2.x or XL in one file may come without a VAE. It borrows one: the one that is chosen, else `name.vae.safetensors`
-  beside `name.safetensors` (A1111's convention) or elsewhere under that name, else the family's usual one (`vae-ft-mse-840000...`, `sdxl_vae...`), else
-  a folder's that says it is for the family. The picture names it. Where there is none, the page says which file helps and where it goes.
+- A checkpoint of Stable Diffusion 1.x, 2.x or XL in one file may come without a VAE. It borrows one: the one that is chosen, else
+  `name.vae.safetensors` beside `name.safetensors` (A1111's convention) or elsewhere under that name, else the family's usual one
+  (`vae-ft-mse-840000...`, `sdxl_vae...`), else a folder's that says it is for the family. The picture names it. Where there is none, the page says
+  which file helps and where it goes.
 - What a U-Net in one file predicts (noise or v) is told by, in this order: the preset of its name; an empty tensor `v_pred`; its metadata
   (`modelspec.prediction_type`, `modelspec.predict_key`, `modelspec.architecture`); a `.yaml` of the same name beside it; its name (`v-pred`, `768-v`;
   in Stable Diffusion 2 also `768` and `512`); and where nothing tells, Stable Diffusion 2 is asked itself, in one small call of the U-Net.
 - The depth estimator of Stable Diffusion 2's depth model is read from the folder (DPT, GLPN) or from the one file (MiDaS's DPT-Hybrid).
-- Latent consistency models whose U-Net is told the CFG scale (LCM Dreamshaper and its like) run as any other of their family, in a few steps of LCM at
-  scale 8 or so; the negative prompt is in what they learnt, and is not asked for.
+- Latent consistency models whose U-Net is told the CFG scale (LCM Dreamshaper and its like) run as any other of their family, in a few steps of LCM
+  at scale 8 or so; the negative prompt is in what they learnt, and is not asked for.
 - A refiner is any checkpoint for the same latents: it takes over where the noise is low, with its own reading of the prompts.
 - Clip skip 1 is the layer that the family was trained with: the last one in Stable Diffusion 1.x, the one before the last in 2.x and SDXL.
   For SDXL 2 means the same as 1; larger numbers go further back everywhere.
@@ -78,9 +80,9 @@ FORMATS = """## Formats
 
 ## Stable Diffusion 3, 3.5 and Flux.1
 - One file may be a whole checkpoint, or a transformer alone, with or without the prefix `model.diffusion_model.`. Text encoders that it does not have
-  are looked for in the folders of models, by their headers (such as `text_encoders/clip_l.safetensors`, `clip_g.safetensors`, `t5xxl_fp16.safetensors`);
-  of several the largest is taken. A VAE is borrowed as described above (`ae.safetensors`, `sd3_vae.safetensors`). A card without a part that it needs
-  says which file goes where. Stable Diffusion 3 works without T5, too. The tokenizers of CLIP and T5 are bundled.
+  are looked for in the folders of models, by their headers (such as `text_encoders/clip_l.safetensors`, `clip_g.safetensors`,
+  `t5xxl_fp16.safetensors`); of several the largest is taken. A VAE is borrowed as described above (`ae.safetensors`, `sd3_vae.safetensors`). A card
+  without a part that it needs says which file goes where. Stable Diffusion 3 works without T5, too. The tokenizers of CLIP and T5 are bundled.
 - The text: CLIP in chunks of 75 tokens, as everywhere; T5 reads the whole prompt, filled up to 256 tokens (Flux.1 dev: 512), and nothing is cut off.
   Weights of words count for both, as in Forge. Clip skip 1 and 2 are the layer before the last; Flux.1 takes from CLIP the text as a whole alone.
 - Samplers: Euler and Heun go the flow's own way; DPM++ 2M, DPM++ SDE, DPM++ 2M SDE (Heun), DPM++ 3M SDE, DPM2 and DEIS the same way in noise over
