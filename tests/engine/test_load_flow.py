@@ -133,9 +133,7 @@ def test_sizes_are_whole_patches(cards):
 
 
 @pytest.mark.parametrize("model", ["sd3", "flux"])
-@pytest.mark.parametrize(
-    ("field", "value"), [("sampler", "UniPC"), ("sampler", "Euler a"), ("schedule", "Align Your Steps"), ("schedule", "Turbo")]
-)
+@pytest.mark.parametrize(("field", "value"), [("sampler", "UniPC"), ("sampler", "Euler a"), ("schedule", "Align Your Steps"), ("schedule", "Turbo")])
 def test_what_cannot_follow_a_flow_is_refused_at_the_door(cards, model, field, value):
     with pytest.raises(BadRequest, match="rectified flow") as refused:
         fitted("txt2img", {"model": model, "sampler": "Euler", field: value}, cards)

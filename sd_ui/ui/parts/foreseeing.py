@@ -26,4 +26,3 @@ def wire(services: Services, layout: Layout, page: gr.Blocks) -> None:
     inputs: dict[str, Any] = {"mode": layout.mode} | asked
     changes = [page.load, layout.mode.change, layout.queue.change, layout.engine.change, *(widget.change for widget in asked.values())]
     gr.on(changes, foresee, inputs_kwargs=inputs, outputs=layout.foreseen, js=PAUSE, **LAST)
-
