@@ -62,7 +62,7 @@ def test_a_reload_finds_the_running_job_and_its_picture(person, painter):
     person.reloads()
     eventually(lambda: person.progress().startswith("Step"))
     assert person.queue() == ["still there"] and person.page.is_enabled("#cancel")
-    assert person.value("field-prompt") == "still there"
+    eventually(lambda: person.value("field-prompt") == "still there")
     painter.pace = 0.01
     eventually(lambda: person.thumbnails().count() == 1)
     person.reloads()

@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from sd_ui.engine import start
 from sd_ui.engine.inputs import Inputs
+from sd_ui.engine.samplers.table import ROWS
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Sampling
 from sd_ui.spec.samplers import SAMPLERS
 from tests.engine.kscheduler import KScheduler
@@ -21,7 +22,7 @@ STEPS, STRENGTH, CFG = 8, 0.5, 4.5
 PROMPT, NEGATIVE = "a photo of a red cat", "the dog house"
 PAIRS = [("DDIM", "Uniform"), ("Euler", "Uniform"), ("Euler a", "Uniform"), ("DPM++ 2M", "Uniform"), ("DPM++ 2M", "Karras"), ("Heun", "Uniform"),
          ("UniPC", "Uniform")]  # fmt: skip
-STOCK = [name for name in SAMPLERS if name not in ("DPM adaptive", "DDIM CFG++")]
+STOCK = [name for name in ROWS if name not in ("DPM adaptive", "DDIM CFG++")]
 EVERY_SAMPLER = [(name, "Automatic") for name in STOCK]
 EVERY_SCHEDULE = [("Euler", schedule) for schedule in SAMPLERS["Euler"].schedules]
 SOURCES = {

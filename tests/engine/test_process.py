@@ -17,6 +17,7 @@ from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.noise import Drawn, latent_noise, randomness
 from sd_ui.engine.remembered import Remembered
 from sd_ui.engine.samplers import table
+from sd_ui.engine.samplers.table import ROWS
 from sd_ui.engine.start import Scene
 from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
 from sd_ui.spec.samplers import EVERY, SAMPLERS
@@ -24,10 +25,10 @@ from tests.engine.tiny import CPU, DEPTH, MASK, PICTURE, REF, SEED, SIZE, latent
 
 BASE = GenerationRequest("a red cat", sampling=Sampling("Euler", steps=6, cfg_scale=4.0), width=SIZE, height=SIZE, seed=SEED)
 INPUTS = Inputs(PICTURE, MASK, DEPTH)
-EVERY_PAIR = [(name, "Automatic") for name in SAMPLERS] + [(name, s) for name in ("Euler", "DPM2", "LCM") for s in EVERY if s != "DDIM"]
+EVERY_PAIR = [(name, "Automatic") for name in ROWS] + [(name, s) for name in ("Euler", "DPM2", "LCM") for s in EVERY if s != "DDIM"]
 LEVELS = ("Simple", "Turbo")  # schedules that pick from the model's levels, of which LCM has 50
-DETERMINISTIC = [name for name, sampler in SAMPLERS.items() if not sampler.fresh_noise]
-NOISY = [name for name, sampler in SAMPLERS.items() if sampler.fresh_noise]
+DETERMINISTIC = [name for name in ROWS if not SAMPLERS[name].fresh_noise]
+NOISY = [name for name in ROWS if SAMPLERS[name].fresh_noise]
 
 
 def with_sampler(name: str, steps: int = 6) -> GenerationRequest:
@@ -72,7 +73,7 @@ def test_the_same_request_gives_the_same_latents_and_leaves_the_global_generator
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_picture_i_of_a_batch_is_the_picture_of_seed_plus_i(name):
     request, model = replace(with_sampler(name), count=3), loaded()
     run = run_of(model, request)
@@ -213,7 +214,7 @@ def run_to_the_end(steps):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_a_recorded_tape_fast_forwards_every_sampler_bit_for_bit(name):
     again, predict = sampled(name, steps=20 if name == "Restart" else 6)
     recorder = Recorder(predict)
@@ -306,7 +307,7 @@ def test_where_a_schedule_cannot_have_so_many_steps_those_are_counted_that_are_r
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_steps_follow_the_noise_schedule_down(name):
     again, predict = sampled(name)
     steps, _ = run_to_the_end(answered(again(), predict))
@@ -338,7 +339,7 @@ def perfect(clean: torch.Tensor, prediction_type: str, space: str):
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_the_predicted_clean_latent_is_right_for_every_sampler(name, prediction_type):
     facts = {**loaded().scheduler_config, "prediction_type": prediction_type}
     clean = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -357,14 +358,14 @@ def test_steps_of_a_denoising_strength():
     assert start.steps_to_run(50, 0.58) == 29
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_strength_1_is_txt2img_of_the_same_seed(name):
     model, request = loaded(), with_sampler(name)
     from_picture = replace(request, source=ImageToImage(REF, 1.0))
     assert torch.equal(latents_of(run_of(model, from_picture, INPUTS)), latents_of(run_of(model, request)))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_less_strength_keeps_more_of_the_picture(name):
     model = loaded()
     clean = pixels.encoded(model, pixels.tensor(PICTURE))
@@ -376,7 +377,7 @@ def test_less_strength_keeps_more_of_the_picture(name):
     assert far[0] < far[1]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_the_held_part_of_a_latent_comes_out_clean(name):
     model = loaded()
     run = run_of(model, replace(with_sampler(name), source=Inpaint(REF, REF, 0.6)), INPUTS)

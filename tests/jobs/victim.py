@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sd_ui.imaging import files
+from sd_ui import durable
 from sd_ui.jobs.gallery import Gallery
 from sd_ui.jobs.keep import Keep
 from sd_ui.jobs.queue import Queue
@@ -19,7 +19,7 @@ OWNERS_OF_POINTS: dict[str, tuple[Any, str]] = {
     "submit": (Queue, "_insert"),
     "claim": (Queue, "_begin"),
     "picture": (Keep, "picture"),
-    "file": (files, "write"),
+    "file": (durable, "write"),
     "rename": (os, "replace"),
     "row": (Gallery, "add"),
     "end": (Queue, "finish"),
