@@ -131,8 +131,10 @@ def _head(entries: list[_Entry]) -> bytes:
 
 def _tensors(file: FileIO, entries: list[_Entry], go_on: GoOn) -> Iterator[memoryview]:
     """Each piece is to be used before the next is asked for: they lie in the same memory, since the system takes its time to hand out more."""
-    (length,) = struct.unpack("<Q", file.read(8))
-    table = json.loads(file.read(length))
+    (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+    table = json.loads(file.read(min(length, header.LONGEST)) or "{}")
+    if any(entry.name not in table for entry in entries):
+        raise OSError("the file was overwritten meanwhile")
     raw, made = bytearray(PIECE), torch.empty(2 * PIECE, dtype=torch.uint8)
     for entry in entries:
         begin, end = table[entry.name]["data_offsets"]

@@ -50,7 +50,7 @@ def recognised(found: Header, known: PublishedFlow, prefix: str) -> Finding:
         return faulty(quantised.IN_ONE_FILE, known.family)
     try:
         facts = config(found, known, prefix)
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, ZeroDivisionError):
         return faulty("is damaged, or of a kind that is not known: its transformer's tensors do not go together", known.family)
     guided, channels = facts.get("guidance_embeds") is True, facts["in_channels"]
     made = defaults(known.family, channels, guided)
@@ -84,9 +84,12 @@ def text_alone(found: Header) -> str:
     """Which text encoder a file is that holds nothing else; "" for other files."""
     if any(name.startswith(T5_LAYER) for name in found.tensors) and any(name in found.tensors for name in T5_WORDS):
         return T5
-    if CLIP_WORDS in found.tensors:
+    if CLIP_WORDS not in found.tensors:
+        return ""
+    try:
         return CLIP_LAYERS.get(1 + _last(found, "text_model.encoder.layers."), "")
-    return ""
+    except ValueError:  # a table of words without a layer
+        return ""
 
 
 def text_recognised(part: str) -> Finding:

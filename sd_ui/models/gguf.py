@@ -129,7 +129,9 @@ def _stored(entry: tuple[str, tuple[int, ...], int, int], start: int, facts: dic
     if count % numbers:
         raise Unreadable(f"damaged: {name[:80]!r} does not fill its blocks of {numbers} numbers")
     original = facts.get(ORIGINAL_SHAPE + name)
-    if isinstance(original, list) and math.prod(original) == count:  # its rows did not fill blocks, so it was laid out anew
+    if (
+        isinstance(original, list) and all(type(n) is int and n > 0 for n in original) and math.prod(original) == count
+    ):  # its rows did not fill blocks, so it was laid out anew
         shape = tuple(original)
     return Stored(name, word, shape, start + offset, count // numbers * length)
 

@@ -188,6 +188,14 @@ def test_writing_that_is_called_off_leaves_nothing(tmp_path, published):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("data", [b"", b"\0" * 8, b"\2" + b"\0" * 7 + b"{}"], ids=["empty", "zeros", "another file"])
+def test_a_model_overwritten_between_two_looks_ends_the_writing_with_an_error(tmp_path, data):
+    entries = sidecar._entries(small(tmp_path / "model.safetensors").path, torch.float32, "")
+    (tmp_path / "model.safetensors").write_bytes(data)
+    with (tmp_path / "model.safetensors").open("rb", buffering=0) as file, pytest.raises(OSError, match="meanwhile"):
+        list(sidecar._tensors(file, entries, on))
+
+
 @linux
 def test_a_process_killed_while_it_writes_leaves_no_copy_and_its_rest_is_swept(tmp_path):
     path, calls = tmp_path / "model.safetensors", []

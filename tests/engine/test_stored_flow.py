@@ -166,6 +166,14 @@ def test_memory_is_counted_by_what_is_unpacked(tmp_path):
 
 
 def test_damaged_layers_of_bitsandbytes_are_refused_in_words():
+    saved, _ = four_bits("a.weight", torch.randn(8, 16), nested=True)
+    for name, value in (
+        ("a.weight.nested_quant_map", torch.zeros(3)),
+        ("a.weight.nested_absmax", torch.zeros(3)),
+        ("a.weight.absmax", torch.zeros(2)),
+    ):
+        with pytest.raises(Unreadable, match="make no sense"):
+            bnb.unpacked(saved | {name: value})
     saved, _ = four_bits("a.weight", torch.randn(8, 16))
     for name, value in (
         ("a.weight", torch.zeros(3, 1, dtype=torch.uint8)),

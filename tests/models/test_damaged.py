@@ -6,13 +6,16 @@ import struct
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from sd_ui.imaging.blobs import Blobs
 from sd_ui.jobs.intake import Intake
 from sd_ui.models import header, mistaken
 from sd_ui.spec.errors import BadRequest
+from tests import gguf_files
 from tests.checkpoints import tiny_folder
 from tests.jobs.fakes import ALICE, house
 from tests.models import library
@@ -256,3 +259,24 @@ def test_what_was_never_written_is_seen(tmp_path):
     assert mistaken.unwritten(file) in (0, pytest.approx(0.75, abs=0.01)), "0 where the file system has no holes"
     (tmp_path / "empty").touch()
     assert mistaken.unwritten(tmp_path / "empty") == 0
+
+
+# ---------------------------------------------------------------- files that mean something at first
+@pytest.mark.parametrize("tensors", [
+    {"text_model.embeddings.token_embedding.weight": (8, 4)}, {"img_in.weight": (8, 4), "double_blocks.0.img_attn.norm.query_norm.scale": (0,),
+    "double_blocks.0.img_attn.norm.key_norm.scale": (0,), "final_layer.linear.weight": (8, 4), "single_blocks.0.x": (1,), "txt_in.weight": (4, 4),
+    "vector_in.in_layer.weight": (4, 4)},
+], ids=["a table of words without a text encoder", "a transformer whose heads are empty"])  # fmt: skip
+def test_a_part_of_a_model_keeps_no_other_from_being_found(tmp_path, tensors):
+    save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, tmp_path / "odd.safetensors")
+    library.lora(tmp_path / "good.safetensors")
+    cards = library.index(tmp_path).cards()
+    assert cards["odd"].fault and not cards["good"].fault
+
+
+@pytest.mark.parametrize("shape", [["a", "b"], [-4, -8], [0, 32]])
+def test_a_gguf_file_whose_shapes_make_no_sense_keeps_no_other_from_being_found(tmp_path, shape):
+    facts = {"general.architecture": "flux", "comfy.gguf.orig_shape.img_in.weight": shape}
+    gguf_files.write(tmp_path / "odd.gguf", {"img_in.weight": torch.ones(1, 32)}, lambda name, tensor: "Q8_0", facts)
+    assert header.read(tmp_path / "odd.gguf").shape("model.diffusion_model.img_in.weight") == (1, 32)
+    assert library.index(tmp_path).cards()["odd"].fault
