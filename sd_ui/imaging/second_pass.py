@@ -9,7 +9,6 @@ from sd_ui.spec import fields, hires
 from sd_ui.spec.errors import BadRequest
 from sd_ui.spec.fields import FIELDS, NUMBER
 from sd_ui.spec.request import UPSCALERS, GenerationRequest
-from sd_ui.spec.samplers import SAMPLERS
 from sd_ui.spec.values import number, whole, within
 
 NUMBERS = {"Hires upscale": "hires_scale", "Hires steps": "hires_steps", "Denoising strength": "hires_strength"}
@@ -59,7 +58,7 @@ def read(said: dict[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     if size := SIZE.fullmatch(said.get("Hires resize", "")):
         values |= {"hires_width": int(size[1]), "hires_height": int(size[2])}
         del said["Hires resize"]
-    if said.get("Hires sampler") in SAMPLERS:
+    if said.get("Hires sampler") in FIELDS["hires_sampler"].choices:
         values["hires_sampler"] = said.pop("Hires sampler")
     named = {name.casefold(): name for name in UPSCALERS}.get(said.get("Hires upscaler", USUAL).casefold())
     if named:

@@ -23,7 +23,7 @@ from sd_ui.spec.request import (
     Redo,
     Sampling,
 )
-from sd_ui.spec.samplers import SAMPLERS, SCHEDULES
+from sd_ui.spec.samplers import MODELS_OWN, SAMPLERS, SCHEDULES
 
 TEXT, CHOICE, NAMES, INTEGER, NUMBER, SEED, IMAGE = "text", "choice", "names", "integer", "number", "seed", "image"
 NONE = "None"  # no refiner, no second pass
@@ -101,7 +101,7 @@ FIELDS: dict[str, Field] = {
         Field("hires_steps", "Hires steps", INTEGER, "Steps of the second pass, all of which are run. 0: as many as in the first.", 0, 0, 150, 1,
               modes=("txt2img",)),
         Field("hires_sampler", "Hires sampler", CHOICE, "Of the second pass; its schedule is then the usual one for it.", SAME,
-              choices=(SAME, *SAMPLERS), modes=("txt2img",)),
+              choices=(SAME, *(name for name in SAMPLERS if name != MODELS_OWN)), modes=("txt2img",)),
         Field("hires_width", "Resize width to", INTEGER, "Instead of a factor. 0: follows from the height, or from the factor. With both sides "
               "given, what is too much is cut off.", 0, 0, 4096, 8, slider=(0, 2048), modes=("txt2img",)),
         Field("hires_height", "Resize height to", INTEGER, "The height of the result, see Resize width to.", 0, 0, 4096, 8, slider=(0, 2048),
