@@ -101,7 +101,9 @@ def models(settings: Settings) -> Iterator[Finding]:
     usable = sum(not card.fault for card in cards)
     folders = ", ".join(str(folder.resolve()) for folder in settings.models_dir)
     yield Finding(
-        "models", f"{usable} usable; looked into {folders}", "" if usable > 1 else "Put Stable Diffusion 1.x checkpoints (.safetensors) there."
+        "models",
+        f"{usable} usable; looked into {folders}",
+        "" if usable > 1 else "Put checkpoints (.safetensors, .gguf) or folders of diffusers there.",
     )
 
 

@@ -26,7 +26,7 @@ CARD = "NV"  # the noise source that draws what a graphics card would
 GUIDANCE = {"Skip Early CFG": "start", "Guidance stop": "stop", "CFG rescale": "rescale", "APG threshold": "threshold", "APG momentum": "momentum",
             "APG parallel": "parallel", "PAG scale": "pag", "PAG adaptive": "pag_adaptive"}  # fmt: skip
 REDO = ("resize_by", "noise_multiplier", "extra_noise", "redo_steps", "redo_colours")
-MASKING = ("inpaint_area", "mask_padding", "masked_content", "mask_mode", "mask_edge")
+MASKING = ("inpaint_area", "mask_padding", "masked_content", "mask_mode", "mask_edge", *(name for name in FIELDS if name.startswith("outpaint_")))
 FIELD = {"start": "guidance_start", "stop": "guidance_stop", "rescale": "cfg_rescale", "pag": "pag_scale", "pag_adaptive": "pag_adaptive_scale"}
 JSON_KEYS = ("Hashes", "Civitai resources", "Civitai metadata")  # the values that other programs write as bare JSON
 

@@ -227,6 +227,7 @@ def test_what_we_write_we_read(wanted: GenerationRequest, seed: int, name: str) 
     if isinstance(wanted.source, Inpaint):
         names = ("mask_blur", "mask_mode", "mask_edge", "masked_content", "inpaint_area")
         expected |= {name: getattr(wanted.source, name) for name in names}
+        expected |= {f"outpaint_{side}": 0 for side in ("left", "right", "top", "bottom")}  # it has grown already
         expected["mask_padding"] = wanted.source.mask_padding if wanted.source.is_window else Inpaint.mask_padding
     assert (reading.mode, reading.values, reading.notes) == (wanted.mode, expected, ())
     assert reading.values.keys() <= FIELDS.keys()
