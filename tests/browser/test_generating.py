@@ -10,7 +10,7 @@ pytestmark = SERVED
 
 
 def test_ctrl_enter_shows_each_step_until_the_picture(person, painter):
-    painter.pace = 0.15
+    painter.pace = 0.4  # slow enough for a busy machine to look at every step
     person.says("a castle by the sea")
     person.sets("field-steps", 12)
     before = person.frames()
@@ -33,7 +33,7 @@ def test_ctrl_enter_shows_each_step_until_the_picture(person, painter):
 
 
 def test_progress_has_times_and_a_bar(person, painter):
-    painter.pace = 0.2
+    painter.pace = 0.5
     person.generates()
     eventually(lambda: re.fullmatch(r"Step \d+ of 20", person.progress()))
     assert re.fullmatch(r"[\d.]+ s · [\d.]+ s left", person.page.inner_text(".vw-times"))
@@ -43,7 +43,7 @@ def test_progress_has_times_and_a_bar(person, painter):
 
 
 def test_esc_cancels_and_the_next_job_runs(person, painter):
-    painter.pace = 0.2
+    painter.pace = 0.5
     person.presses("Control+Enter")
     eventually(lambda: person.progress().startswith("Step"))
     person.presses("Escape")
