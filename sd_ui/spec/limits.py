@@ -95,6 +95,8 @@ def fitted(mode: str, values: Mapping[str, Any], models: Mapping[str, ModelCard]
     if request.hires and not card.stock:
         families.check_sampling(card, request.hires.sampling, "hires_")
     check_all(request, limits)
+    if isinstance(request.source, Inpaint) and not request.source.is_window and request.source.mask_padding != Inpaint.mask_padding:
+        notes.append(extras.unused("mask_padding", "unless the inpaint area is Only masked"))
     return Accepted(request, (*notes, *stock.checked(request, card)))
 
 
