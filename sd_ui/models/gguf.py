@@ -128,12 +128,15 @@ def _stored(entry: tuple[str, tuple[int, ...], int, int], start: int, facts: dic
     count = math.prod(shape)
     if count % numbers:
         raise Unreadable(f"damaged: {name[:80]!r} does not fill its blocks of {numbers} numbers")
-    original = facts.get(ORIGINAL_SHAPE + name)
-    if (
-        isinstance(original, list) and all(type(n) is int and n > 0 for n in original) and math.prod(original) == count
-    ):  # its rows did not fill blocks, so it was laid out anew
-        shape = tuple(original)
+    original = _shape(facts.get(ORIGINAL_SHAPE + name))
+    if original and math.prod(original) == count:  # its rows did not fill blocks, so it was laid out anew
+        shape = original
     return Stored(name, word, shape, start + offset, count // numbers * length)
+
+
+def _shape(told: Any) -> tuple[int, ...]:
+    """() for what is none."""
+    return tuple(told) if isinstance(told, list) and all(type(side) is int and side > 0 for side in told) else ()
 
 
 def _check(found: tuple[Stored, ...], size: int) -> None:
