@@ -342,3 +342,8 @@ def test_a_second_pass_with_a_schedule_of_its_own_comes_back_as_it_was():
 def form_of(found: GenerationRequest) -> dict:
     sampling = {"sampler": found.sampling.sampler, "schedule": found.sampling.schedule, "steps": found.sampling.steps}
     return sampling | {"width": found.width, "height": found.height} | hires.written(found)
+
+
+def test_padding_without_a_window_is_said_to_mean_nothing():
+    assert "Padding means nothing unless" in asked("inpaint", **of("inpaint"), mask_padding=64).notes[0]
+    assert not asked("inpaint", **of("inpaint"), mask_padding=64, inpaint_area="Only masked").notes and not asked("inpaint", **of("inpaint")).notes
