@@ -46,12 +46,18 @@ def written(request: GenerationRequest) -> dict[str, Any]:
     steps, first = found.sampling.steps, request.sampling
     return {
         "hires_upscaler": found.upscaler,
-        "hires_scale": FIELDS["hires_scale"].default,
-        "hires_width": found.width,
-        "hires_height": found.height,
+        **enlarged(found, request.width, request.height),
         "hires_strength": found.strength,
         "hires_steps": 0 if steps == first.steps else steps,
         "hires_sampler": SAME if replace(found.sampling, steps=first.steps) == first else found.sampling.sampler,
         "hires_prompt": found.prompt,
         "hires_negative_prompt": found.negative_prompt,
     }
+
+
+def enlarged(found: Hires, width: int, height: int) -> dict[str, Any]:
+    """By the factor, where there is one that people write and the door allows; else by the sides, beside which a factor counts for nothing."""
+    factor, scale = round(found.width / width, 2), FIELDS["hires_scale"]
+    if (scale.low or 0) <= factor <= (scale.high or 0) and (factor * width, factor * height) == (found.width, found.height):
+        return {"hires_scale": factor, "hires_width": 0, "hires_height": 0}
+    return {"hires_scale": scale.default, "hires_width": found.width, "hires_height": found.height}

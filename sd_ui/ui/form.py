@@ -124,6 +124,8 @@ def delivery_widgets(settings: Settings) -> Widgets:
 def values_of(mode: str, said: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of one mode out of all the page's values: a mode's own widgets are called <mode>_<name>."""
     own = {field.name: said[f"{mode}_{field.name}"] for field in fields.of_mode(mode) if field.name not in SHARED and f"{mode}_{field.name}" in said}
+    if own.get("hires_upscaler") == hires.OFF:  # who switches the second pass off keeps its settings for the next time, and need not be told so
+        own = {name: value for name, value in own.items() if name not in hires.OWN}
     return {name: said[name] for name in SHARED} | own
 
 

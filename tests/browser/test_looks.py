@@ -45,6 +45,28 @@ def test_a_phone_shows_preview_and_generate_together(arrive, server, painter):
     person.picture("phone-whole", full=True)
 
 
+def test_on_a_phone_every_number_can_be_read(arrive, server):
+    person = arrive(server, **PHONE)
+    for part in ("hires", "guidance-advanced"):
+        person.page.locator(f"#{part} button.label-wrap").click()
+        boxes = person.page.locator(f"#{part} input[type=number]")
+        eventually(boxes.last.is_visible)
+        for box in (boxes.nth(index).bounding_box() for index in range(boxes.count())):
+            assert box["width"] >= 40 and box["x"] + box["width"] <= 390, part
+        clipped = "(inputs) => inputs.filter((box) => box.parentElement.clientWidth + 1 < box.offsetWidth).length"
+        assert boxes.evaluate_all(clipped) == 0, part
+
+
+def test_results_stay_below_the_picture_in_a_low_window(arrive, server):
+    person = arrive(server, viewport={"width": 1360, "height": 520})
+    person.says("as far down as it takes")
+    person.draws()
+    picture, results = (person.page.locator(part).bounding_box() for part in ("#viewer", "#results"))
+    assert results["x"] == picture["x"] and results["y"] >= picture["y"] + picture["height"]
+    person.page.locator("#results img").first.scroll_into_view_if_needed()
+    assert person.page.locator("#right").evaluate("(column) => column.scrollWidth <= column.clientWidth")
+
+
 def test_a_finger_paints(arrive, server, tmp_path):
     from PIL import Image
 

@@ -339,6 +339,16 @@ def test_a_second_pass_with_a_schedule_of_its_own_comes_back_as_it_was():
         assert request(**values).hires == first.hires
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "told"), [({"hires_scale": 1.5}, (1.5, 0, 0)), ({"hires_scale": 1.3}, (1.25, 0, 0)), ({"hires_width": 136}, (2.0, 136, 136))]
+)
+def test_a_second_pass_is_told_by_its_factor_where_that_is_exact(asked_for, told):
+    first = request(width=128, height=128, hires_upscaler="Latent", **asked_for)
+    values = form_of(first)
+    assert tuple(values[f"hires_{name}"] for name in ("scale", "width", "height")) == told
+    assert request(**values).hires == first.hires
+
+
 def form_of(found: GenerationRequest) -> dict:
     sampling = {"sampler": found.sampling.sampler, "schedule": found.sampling.schedule, "steps": found.sampling.steps}
     return sampling | {"width": found.width, "height": found.height} | hires.written(found)

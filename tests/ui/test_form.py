@@ -58,6 +58,15 @@ def test_each_field_of_a_mode_has_a_place_in_the_form():
         assert set(form.values_of(mode, said)) == {field.name for field in fields.of_mode(mode)} - ({"mask"} if mode == "inpaint" else set())
 
 
+def test_a_second_pass_that_is_switched_off_is_no_matter_for_notes():
+    """Its settings stay in the form for the next time."""
+    kept = {"txt2img_hires_steps": 7, "txt2img_hires_width": 192}
+    empty = {f"txt2img_{field.name}": None for field in fields.of_mode("txt2img") if field.name not in form.SHARED}
+    said = dict.fromkeys(form.SHARED) | empty | kept
+    off, on = (form.values_of("txt2img", said | {"txt2img_hires_upscaler": upscaler}) for upscaler in ("None", "Lanczos"))
+    assert fitted("txt2img", off, {EMBEDDED: EMBEDDED_CARD}).notes == () and (on["hires_steps"], on["hires_width"]) == (7, 192)
+
+
 def test_every_kind_of_field_has_a_widget_or_is_a_picture():
     assert {field.kind for field in FIELDS.values()} == {*form.MAKERS, IMAGE}
 
