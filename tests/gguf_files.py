@@ -79,3 +79,12 @@ def _value(value: Any) -> bytes:
 
 def _up(length: int) -> int:
     return -(-length // STEP) * STEP
+
+
+def numbers(module: Any) -> dict[str, Tensor]:
+    """A module's tensors by name, with those unpacked that stay packed in memory."""
+    from sd_ui.engine.packed_linear import PackedLinear
+
+    packed = {f"{name}.weight": layer for name, layer in module.named_modules() if isinstance(layer, PackedLinear) and list(layer.buffers())}
+    plain = {name: tensor for name, tensor in module.state_dict().items() if not name.rpartition(".")[2].startswith("packed_")}
+    return plain | {name: layer.numbers() for name, layer in packed.items()}

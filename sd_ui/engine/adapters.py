@@ -14,9 +14,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sd_ui.engine import deltas, parts
+from sd_ui.engine import deltas, packed_linear, parts
 from sd_ui.engine.family import TextPart
 from sd_ui.engine.loaded import Loaded
+from sd_ui.engine.packed import Packed
+from sd_ui.engine.packed_linear import PackedLinear
 from sd_ui.models import header, lora_keys, loras
 from sd_ui.models.header import Unreadable
 from sd_ui.models.lora_keys import TEXT, TEXT_2, UNET, Layer, text_name
@@ -156,6 +158,7 @@ def _changed(weight: Tensor, layer: Layer, worn: ReadIn) -> nn.Parameter:
     """In float32, one LoRA after the other, each from the pristine weight; then as precise as the model is."""
     if weight.is_meta or not weight.is_floating_point():
         raise BadRequest("prompt", "a LoRA needs weights that are in memory and not quantised; load the model in another precision")
+    weight = weight.unpack() if isinstance(weight, Packed) else weight
     new: Tensor | None = None
     for one, lora in worn:
         if layer in lora.tensors and one.strength(layer.part):
@@ -185,7 +188,11 @@ def view(module: Module, weights: Mapping[str, nn.Parameter]) -> Module:
     memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors}  # what deepcopy takes for copied already
     second = copy.deepcopy(module, memo)
     for name, weight in weights.items():
-        second.get_submodule(name).weight = weight
+        layer = second.get_submodule(name)
+        if isinstance(layer, PackedLinear):
+            layer.wear(weight)
+        else:
+            layer.weight = weight
     return second
 
 
@@ -193,9 +200,9 @@ def _sibling(other: Module, unet: nn.Module, weights: Mapping[str, nn.Parameter]
     """A U-Net that shares its tensors with the first, except for a first convolution of its own, shares the changed ones too."""
 
     def of_both(name: str, changed: nn.Parameter) -> nn.Parameter:
-        own = _weight(other.get_submodule(name))
-        is_shared = own.data_ptr() == unet.get_parameter(f"{name}.weight").data_ptr()
-        return changed if is_shared else _changed(own, Layer(UNET, name.replace(".", "_")), worn)
+        own = other.get_submodule(name)
+        is_shared = packed_linear.address(own) == packed_linear.address(unet.get_submodule(name))
+        return changed if is_shared else _changed(_weight(own), Layer(UNET, name.replace(".", "_")), worn)
 
     return view(other, {name: of_both(name, changed) for name, changed in weights.items()})
 

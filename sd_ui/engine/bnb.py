@@ -7,12 +7,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from sd_ui.engine.packed import Packed
+from sd_ui.engine.packed import Packed, Rows
 from sd_ui.models.header import Unreadable
 
 STATE = ".quant_state.bitsandbytes__"  # after a weight's name: how it was quantised, as JSON; then the table's name
@@ -40,6 +39,19 @@ class FourBits:
         return (blocks * self.largest[:, None]).flatten()[: len(numbers)].reshape(self.shape)
 
 
+@dataclass(frozen=True)
+class FourBitRows:
+    """Of a matrix whose rows are whole blocks."""
+
+    table: tuple[float, ...]
+    block: int
+
+    def __call__(self, packed: Tensor, largest: Tensor) -> Tensor:
+        """packed: (rows, bytes). largest: (rows, blocks). -> (rows, numbers)"""
+        table = torch.tensor(self.table, device=packed.device)
+        return FourBits(packed, table, largest.flatten(), self.block, (len(packed), 2 * packed.shape[1])).unpacked()
+
+
 def unpacked(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file with its layers of bitsandbytes packed, and what belongs to them gone. Raises Unreadable."""
     four = {name.partition(STATE)[0]: tensor for name, tensor in found.items() if STATE in name}
@@ -64,7 +76,11 @@ def _four(weight: str, state: Tensor, found: Mapping[str, Tensor]) -> Tensor:
     largest = _largest(weight, told, found)
     if largest.numel() != -(-math.prod(shape) // block) or found[f"{weight}.quant_map"].numel() != 16:
         raise ValueError(f"{weight} has {largest.numel()} blocks")
-    return Packed(shape, FourBits(raw, found[f"{weight}.quant_map"], largest, block, shape).unpacked)
+    table = found[f"{weight}.quant_map"]
+    if len(shape) == 2 and shape[1] % block == 0 and block % 2 == 0:
+        each = FourBitRows(tuple(table.float().flatten().tolist()), block)
+        return Packed(shape, Rows(each, (raw.reshape(shape[0], -1), largest.reshape(shape[0], -1))))
+    return Packed(shape, FourBits(raw, table, largest, block, shape).unpacked)
 
 
 def _largest(weight: str, told: Mapping[str, object], found: Mapping[str, Tensor]) -> Tensor:
@@ -84,7 +100,7 @@ def _largest(weight: str, told: Mapping[str, object], found: Mapping[str, Tensor
 def _eight(weight: Tensor, rows: Tensor) -> Tensor:
     if weight.dtype != torch.int8 or weight.ndim != 2 or rows.numel() != weight.shape[0]:
         raise ValueError(f"{rows.numel()} rows for {tuple(weight.shape)}")
-    return Packed(tuple(weight.shape), partial(_rows, weight, rows))
+    return Packed(tuple(weight.shape), Rows(_rows, (weight, rows.flatten())))
 
 
 def _rows(weight: Tensor, rows: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from sd_ui.engine import memory
+from sd_ui.engine import memory, packed_linear
 from sd_ui.engine.noise import LATENT_SCALE
 from sd_ui.engine.offload import is_denoiser, is_vae, units
 from sd_ui.engine.policy import COMPONENTS, GROUPS, RESIDENT, SEQUENTIAL, UNITS, Policy
@@ -94,7 +94,7 @@ def of(components: Mapping[str, nn.Module], known: Sizes, work: Work) -> Footpri
 
 def sampling(denoiser: nn.Module, work: Work) -> int:
     """Bytes of a call, beside the weights."""
-    return int(work.rows * work.cells * COPIES * width(denoiser) * _itemsize(denoiser))
+    return int(work.rows * work.cells * COPIES * width(denoiser) * _itemsize(denoiser)) + packed_linear.largest(denoiser)
 
 
 def decoding(vae: nn.Module, pixels: int) -> int:

@@ -13,7 +13,7 @@ from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family
 from sd_ui.engine.loaded import Loaded, Parts, Vae
 from sd_ui.engine.sidecars import Sidecars
-from sd_ui.models import folders, header
+from sd_ui.models import amounts, folders, header
 from sd_ui.models.finding import VAE
 from sd_ui.models.hashes import Hashes
 from sd_ui.models.header import Unreadable
@@ -98,7 +98,9 @@ def needs(card: ModelCard, place: Place) -> int:
     """Bytes that the model will take in memory, from its headers. Raises BadRequest("model") where they cannot be read."""
     try:
         files = (*folders.used(card.path), *(path for _, path in card.texts))
-        return sum(header.read(file).numbers for file in files) * place.dtype.itemsize
+        found = [header.read(file) for file in files]
+        size = place.dtype.itemsize
+        return sum(one.numbers * size if card.stock else amounts.in_memory(one, size) for one in found)
     except (Unreadable, OSError) as error:
         raise BadRequest("vae" if card.kind == "vae" else "model", f"{card.name} cannot be used: {why(error)}") from error
 

@@ -61,7 +61,7 @@ def _unet(known: Published, found: Header, weights: Weights, place: Place) -> UN
     config |= _widened(known, "unet", widths) | {"in_channels": found.shape(UNET + "input_blocks.0.0.weight")[1]}
     config |= _told(found, config["down_block_types"].index("CrossAttnDownBlock2D"), config)
     names = original.unet_names(config["down_block_types"])
-    return parts.built("the U-Net", lambda: UNet2DConditionModel(**config), _under(UNET, weights), place, names)
+    return parts.built("the U-Net", lambda: UNet2DConditionModel(**config), _under(UNET, weights), place, names, stays_packed=True)
 
 
 def _told(found: Header, level: int, config: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def put_together(family: Family, built: Denoiser, vae: Vae, texts: tuple[TextPar
 def transformer(known: FlowFamily, config: Mapping[str, Any], weights: Weights, place: Place) -> Denoiser:
     kind = TRANSFORMERS[known.kind]
     facts = parts.facts(kind, config)
-    built: Denoiser = parts.built("the transformer", lambda: kind(**facts), weights, place)
+    built: Denoiser = parts.built("the transformer", lambda: kind(**facts), weights, place, stays_packed=True)
     return built
 
 
@@ -64,7 +64,7 @@ def t5(config: Mapping[str, Any], weights: Weights, place: Place) -> T5EncoderMo
     words = next((own[name] for name in WORDS if name in own), None)
     named = own if words is None else own | dict.fromkeys(WORDS, words)
     told = {name: config[name] for name in T5_FACTS if name in config}
-    built = parts.built("the text encoder T5", lambda: T5EncoderModel(T5Config(**told)), named, place, precise=PRECISE)
+    built = parts.built("the text encoder T5", lambda: T5EncoderModel(T5Config(**told)), named, place, precise=PRECISE, stays_packed=True)
     built.set_input_embeddings(built.shared)  # one table, not two
     return built
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.initialization import no_init_weights
 
-from sd_ui.engine import sidecar, stored
+from sd_ui.engine import packed_linear, sidecar, stored
 from sd_ui.engine.device import Place
 from sd_ui.engine.family import Family
 from sd_ui.models import mistaken, tokens
@@ -46,10 +46,18 @@ def read(*paths: Path) -> Weights:
     return found
 
 
-def built(part: str, make: Callable[[], Module], weights: Weights, place: Place, name_of: Callable[[str], str] = str, precise: str = "") -> Module:
+def built(
+    part: str,
+    make: Callable[[], Module],
+    weights: Weights,
+    place: Place,
+    name_of: Callable[[str], str] = str,
+    precise: str = "",
+    stays_packed: bool = False,
+) -> Module:
     """make: constructs the module; it does so without memory for weights. name_of: what a tensor of the module is called in `weights`.
 
-    precise: in names of tensors that overflow in float16, and stay in float32.
+    precise: in names of tensors that overflow in float16, and stay in float32. stays_packed: linear layers whose weights the file packs stay so.
 
     Raises BadRequest where config and tensors are not of one kind.
     """
@@ -63,7 +71,13 @@ def built(part: str, make: Callable[[], Module], weights: Weights, place: Place,
     named = {ours.get(name, name): tensor for name, tensor in weights.items()}  # what no layer asks for keeps its name, for the check to find
     check(part, wanted, named)
     exact = replace(place, dtype=torch.float32) if precise and place.dtype == torch.float16 else place
-    placed = {name: _placed(named[name], exact if precise and precise in name else place) for name in wanted}
+
+    def place_of(name: str) -> Place:
+        return exact if precise and precise in name else place
+
+    if stays_packed:
+        packed_linear.put_in(module, named, lambda name: place_of(name).dtype, place.device)
+    placed = {name: _placed(named[name], place_of(name)) if name in named else tensor for name, tensor in module.state_dict().items()}
     module.load_state_dict(placed, assign=True)
     return module.to(place.device).eval().requires_grad_(False)
 
@@ -87,7 +101,7 @@ def facts(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unet(config: Mapping[str, Any], weights: Weights, place: Place) -> UNet2DConditionModel:
-    return built("the U-Net", lambda: UNet2DConditionModel(**facts(UNet2DConditionModel, config)), weights, place)
+    return built("the U-Net", lambda: UNet2DConditionModel(**facts(UNet2DConditionModel, config)), weights, place, stays_packed=True)
 
 
 def text_encoder(config: Mapping[str, Any], weights: Weights, place: Place, projected: bool = False) -> CLIPTextModel | CLIPTextModelWithProjection:
@@ -96,9 +110,9 @@ def text_encoder(config: Mapping[str, Any], weights: Weights, place: Place, proj
     named = clip_names(weights)
     if projected:
         named = {name if name == PROJECTION else "text_model." + name: tensor for name, tensor in named.items()}
-        return built("the second text encoder", lambda: CLIPTextModelWithProjection(CLIPTextConfig(**told)), named, place)
+        return built("the second text encoder", lambda: CLIPTextModelWithProjection(CLIPTextConfig(**told)), named, place, stays_packed=True)
     named.pop(PROJECTION, None)
-    return built("the text encoder", lambda: CLIPTextModel(CLIPTextConfig(**told)), named, place)
+    return built("the text encoder", lambda: CLIPTextModel(CLIPTextConfig(**told)), named, place, stays_packed=True)
 
 
 def clip_names(weights: Weights) -> dict[str, Tensor]:
@@ -145,6 +159,7 @@ def with_input_planes(part: str, unet: Module, weights: Weights, planes: int, ma
         raise unfit(part, f"conv_in.weight has the shape {tuple(weight.shape)}, {wanted} was expected")
     with init_empty_weights(include_buffers=False):
         view = make()
+    packed_linear.share(unet, view)
     view.load_state_dict({**shared, "conv_in.weight": weight.to(first.device, first.dtype, copy=True)}, assign=True)
     return view.eval().requires_grad_(False)
 

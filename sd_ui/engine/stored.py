@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sd_ui.engine import bnb
 from sd_ui.engine.blocks import UNPACK
-from sd_ui.engine.packed import Packed
+from sd_ui.engine.packed import Packed, Rows
 from sd_ui.models import gguf, header
 from sd_ui.models.gguf import Stored
 from sd_ui.models.header import Unreadable
@@ -77,12 +77,23 @@ def _of_gguf(path: Path) -> dict[str, Tensor]:
     return {contents.named(one.name): _tensor(one, raw[one.begin : one.begin + one.length]) for one in contents.tensors}
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """GGUF's numbers of one kind. numbers, length: of a block, and its bytes."""
+
+    kind: str
+    numbers: int
+    length: int
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        """raw: (rows, bytes). -> (rows, numbers)"""
+        return UNPACK[self.kind](raw.reshape(-1, self.length)).reshape(len(raw), -1)
+
+
 def _tensor(one: Stored, raw: Tensor) -> Tensor:
     if one.kind in PLAIN:
         return raw.view(PLAIN[one.kind]).reshape(one.shape)
-    return Packed(one.shape, partial(_unpacked, one, raw))
-
-
-def _unpacked(one: Stored, raw: Tensor) -> Tensor:
-    _, _, length = next(kind for kind in gguf.KINDS.values() if kind[0] == one.kind)
-    return UNPACK[one.kind](raw.reshape(-1, length)).reshape(one.shape)
+    blocks = next(Blocks(*kind) for kind in gguf.KINDS.values() if kind[0] == one.kind)
+    if one.length and len(one.shape) == 2 and one.shape[1] % blocks.numbers == 0:
+        return Packed(one.shape, Rows(blocks, (raw.reshape(one.shape[0], -1),)))
+    return Packed(one.shape, lambda: blocks(raw[None]).reshape(one.shape))

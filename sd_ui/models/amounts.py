@@ -1,17 +1,38 @@
 """How large a checkpoint is, from its headers alone: what predicts how long it takes, and how much memory."""
 
+import math
 import re
 from pathlib import Path
 
-from sd_ui.models import folders, header, published
-from sd_ui.models.header import Header
+from sd_ui.models import folders, gguf, header, published
+from sd_ui.models.header import FOUR_BITS, Header, Tensor
 
 LAYER = re.compile(r"(?:encoder\.layers|resblocks)\.(\d+)\.")
+
+BLOCKS = {kind: (count, length) for kind, count, length in gguf.KINDS.values() if count > 1}  # GGUF's: numbers and bytes of each
+TABLES = ("shared.weight", "embed_tokens.weight", "token_embedding.weight")  # of words: no layers that multiply
+SCALES = 4 / 32  # bytes beside each byte of bitsandbytes' four bits: a number in single precision for 64
 
 
 def numbers(path: Path) -> int:
     """Of all its weights together. Raises Unreadable or OSError."""
     return sum(header.read(file).numbers for file in folders.used(path))
+
+
+def in_memory(found: Header, itemsize: int) -> int:
+    """Bytes, where the matrices that GGUF or bitsandbytes packs stay packed, and every other number takes so many."""
+    four = {name.partition(FOUR_BITS)[0] for name in found.tensors if FOUR_BITS in name}
+    return sum(_in_memory(name, tensor, four, itemsize) for name, tensor in found.tensors.items())
+
+
+def _in_memory(name: str, tensor: Tensor, four: set[str], itemsize: int) -> int:
+    count, (block, length) = math.prod(tensor.shape), BLOCKS.get(tensor.dtype, (1, itemsize))
+    if name in four:
+        return int(count * (1 + SCALES))
+    if tensor.dtype == "I8":
+        return count
+    stays = len(tensor.shape) == 2 and tensor.shape[1] % block == 0 and not name.endswith(TABLES)
+    return count // block * length if stays else count * itemsize
 
 
 def text_layers(path: Path) -> int:

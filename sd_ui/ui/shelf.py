@@ -13,7 +13,8 @@ from sd_ui.ui.views import View
 
 PAGE = 60  # cards at first, and further ones at a time
 MOST = 3000
-PACKED = ("Q2", "Q3", "Q4", "Q5", "Q6", "Q8", "IQ", "nf")  # how words begin for numbers that take fewer bits on the disk than in memory
+PACKED = ("Q2", "Q3", "Q4", "Q5", "Q6", "Q8", "IQ", "nf")  # how words begin for numbers in so few bits that nothing computes with them as they are
+STAYS, WHOLE = " (in memory too, and unpacked at each step)", " (unpacked when it is loaded)"
 SHORT = 10  # characters of A1111's short hash
 KINDS = {"checkpoint": "Checkpoint", LORA: "LoRA", INVERSION: "Embedding", "vae": "VAE", TEXT_ENCODER: "Text encoder"}
 FAMILIES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sdxl-refiner": "SDXL refiner", "sd3": "SD 3", "flux": "Flux"}
@@ -81,7 +82,7 @@ def told(card: ModelCard, sha256: str) -> list[tuple[str, str]]:
         ("Vectors", str(card.inversion.vectors) if card.inversion else ""),
         ("Without", f"a VAE; {card.defaults.vae or 'none that goes with it is here'}" if card.lacks else ""),
         ("Best weight", f"{card.beside.weight:g}" if card.beside.weight else ""),
-        ("Stored as", card.stored + (" (unpacked when it is loaded)" if card.stored[:2] in PACKED else "")),
+        ("Stored as", card.stored + ((WHOLE if card.stock else STAYS) if card.stored[:2] in PACKED else "")),
         ("Size", size(card.size)),
         ("SHA-256", sha256),
     ]

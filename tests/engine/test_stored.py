@@ -42,7 +42,7 @@ def same(ours, theirs):
 
 def state(found):
     modules = {"denoiser": found.denoiser, "vae": found.vae, "text": found.texts[0].encoder}
-    return {f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in module.state_dict().items()}
+    return {f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in gguf_files.numbers(module).items()}
 
 
 # ---------------------------------------------------------------- GGUF

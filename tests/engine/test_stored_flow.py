@@ -68,8 +68,8 @@ def test_a_transformer_in_gguf_is_the_one_whose_numbers_it_stores(tmp_path, fami
     found = cards[f"unet/{family}-{kind}"] if f"unet/{family}-{kind}" in cards else cards[f"{family}-{kind}"]
     assert (found.family, found.fault, found.stored) == (family, "", {"F16": "fp16"}.get(kind, kind))
     ours, theirs = load(found, cards[family], CPU), loaded(plain)
-    same(ours.denoiser.state_dict(), theirs.denoiser.state_dict())
-    t5 = ours.texts[-1].encoder.state_dict()
+    same(gguf_files.numbers(ours.denoiser), theirs.denoiser.state_dict())
+    t5 = gguf_files.numbers(ours.texts[-1].encoder)
     back = {name: read[as_llama(name)] for name in text_tensors(made.texts["t5"])}
     same(t5, back | {"encoder.embed_tokens.weight": back["shared.weight"]})
 
@@ -148,7 +148,7 @@ def test_a_folder_quantised_by_bitsandbytes_is_loaded_as_what_it_means(tmp_path)
     card = cards_of(tmp_path / "models")["flux-bnb"]
     assert not card.fault
     ours = load(card, None, CPU)
-    states = {"transformer": ours.denoiser.state_dict(), "text_encoder_2": ours.texts[-1].encoder.state_dict()}
+    states = {"transformer": gguf_files.numbers(ours.denoiser), "text_encoder_2": gguf_files.numbers(ours.texts[-1].encoder)}
     assert numbers and all(torch.equal(states[part][name], means) for (part, name), means in numbers.items())
 
 
