@@ -57,7 +57,7 @@ def test_on_a_phone_every_number_can_be_read(arrive, server):
         assert boxes.evaluate_all(clipped) == 0, part
 
 
-def test_results_stay_below_the_picture_in_a_low_window(arrive, server):
+def test_results_stay_below_the_picture_and_in_view(arrive, server):
     person = arrive(server, viewport={"width": 1360, "height": 520})
     person.says("as far down as it takes")
     person.draws()
@@ -65,6 +65,8 @@ def test_results_stay_below_the_picture_in_a_low_window(arrive, server):
     assert results["x"] == picture["x"] and results["y"] >= picture["y"] + picture["height"]
     person.page.locator("#results img").first.scroll_into_view_if_needed()
     assert person.page.locator("#right").evaluate("(column) => column.scrollWidth <= column.clientWidth")
+    person.page.evaluate("scrollTo(0, 400)")
+    eventually(lambda: abs(person.page.locator("#right").bounding_box()["y"] - 10) <= 1, "results that stay where the form is scrolled")
 
 
 def test_a_finger_paints(arrive, server, tmp_path):
