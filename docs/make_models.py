@@ -55,9 +55,9 @@ FORMATS = """## Formats
   encoder; whole checkpoints whose tensors have the published names, as of Stable Diffusion 1.x.
 - Diffusers folders whose parts bitsandbytes quantised (4 bits: nf4, fp4; 8 bits), without that package. In one file these are refused, and so are
   folders quantised by torchao, quanto and others: the page says by what.
-- Linear layers that GGUF or bitsandbytes packs stay packed in memory, in native families' denoisers and text encoders: they take what they take on the
-  disk, and are unpacked at each call ([memory.md](memory.md)). Everything else (float8, tables of words, convolutions, layers whose rows do not fill
-  blocks, families that are stock) is unpacked when it is loaded, into the precision that is computed in.
+- Linear layers that GGUF or bitsandbytes packs stay packed in memory, in native families' denoisers and text encoders: they take what they take on
+  the disk, and are unpacked at each call ([memory.md](memory.md)). Everything else (float8, tables of words, convolutions, layers whose rows do not
+  fill blocks, families that are stock) is unpacked when it is loaded, into the precision that is computed in.
 - A U-Net or transformer alone of Stable Diffusion 1.x, XL, 3 and Flux.1 takes its text encoders from files of their own (`clip_l`, `clip_g`,
   `t5xxl`), whatever they are called: they are told by their tensors.
 - From Hugging Face on demand, in the tab Models or with `python -m sd_ui models get owner/name`: of a folder the parts that are loaded, in half

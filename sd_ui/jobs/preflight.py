@@ -41,6 +41,7 @@ class Models(DoorModels, Protocol):
 
     def reader(self, checkpoint: str) -> Tokenizer: ...
     def numbers(self, checkpoint: str) -> int: ...
+    def weights(self, checkpoint: str, itemsize: int) -> int: ...
     def text_layers(self, checkpoint: str) -> int: ...
 
 
@@ -144,7 +145,7 @@ class Preflight:
         name, seen = request.model.checkpoint, self._seer().measurements
         known = next((one.measured.weights for one in reversed(seen) if one.work.model == name and one.measured.weights), 0)
         dtype = self._engine().get("dtype") or (seen[-1].measured.dtype if seen else "float32")
-        return known or self._models.numbers(name) * BYTES.get(dtype, 4)
+        return known or self._models.weights(name, BYTES.get(dtype, 4))
 
 
 def stand_in(values: Mapping[str, Any]) -> ImageRef:

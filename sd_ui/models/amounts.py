@@ -19,20 +19,35 @@ def numbers(path: Path) -> int:
     return sum(header.read(file).numbers for file in folders.used(path))
 
 
+def stored(path: Path) -> tuple[int, int]:
+    """Of a checkpoint of a family of ours: bytes of the matrices that GGUF or bitsandbytes packs, which stay packed in memory; and how many numbers
+    the rest has. Raises Unreadable or OSError.
+    """
+    found = [_stored(header.read(file)) for file in folders.used(path)]
+    return sum(packed for packed, _ in found), sum(rest for _, rest in found)
+
+
 def in_memory(found: Header, itemsize: int) -> int:
-    """Bytes, where the matrices that GGUF or bitsandbytes packs stay packed, and every other number takes so many."""
+    """Bytes, where what is packed stays packed, and every other number takes so many."""
+    packed, rest = _stored(found)
+    return packed + rest * itemsize
+
+
+def _stored(found: Header) -> tuple[int, int]:
     four = {name.partition(FOUR_BITS)[0] for name in found.tensors if FOUR_BITS in name}
-    return sum(_in_memory(name, tensor, four, itemsize) for name, tensor in found.tensors.items())
+    packed = {name: size for name, tensor in found.tensors.items() if (size := _packed(name, tensor, four))}
+    return sum(packed.values()), sum(math.prod(tensor.shape) for name, tensor in found.tensors.items() if name not in packed)
 
 
-def _in_memory(name: str, tensor: Tensor, four: set[str], itemsize: int) -> int:
-    count, (block, length) = math.prod(tensor.shape), BLOCKS.get(tensor.dtype, (1, itemsize))
+def _packed(name: str, tensor: Tensor, four: set[str]) -> int:
+    """Bytes; 0 where it does not stay packed. four: names of what bitsandbytes packed into four bits."""
+    count, (block, length) = math.prod(tensor.shape), BLOCKS.get(tensor.dtype, (0, 0))
     if name in four:
         return int(count * (1 + SCALES))
     if tensor.dtype == "I8":
         return count
-    stays = len(tensor.shape) == 2 and tensor.shape[1] % block == 0 and not name.endswith(TABLES)
-    return count // block * length if stays else count * itemsize
+    stays = block and len(tensor.shape) == 2 and tensor.shape[1] % block == 0 and not name.endswith(TABLES)
+    return count // block * length if stays else 0
 
 
 def text_layers(path: Path) -> int:

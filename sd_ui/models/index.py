@@ -177,6 +177,17 @@ class ModelIndex:
         """How many its weights have in all; 0 where that cannot be told."""
         return self._told(amounts.numbers, checkpoint)
 
+    def weights(self, checkpoint: str, itemsize: int) -> int:
+        """Bytes that they take in memory, where a number that is not packed takes so many; 0 where that cannot be told."""
+        card = self._cards.get(checkpoint)
+        if card is None or card.fault or card.stock:
+            return self.numbers(checkpoint) * itemsize
+        try:
+            packed, rest = self._remembered.ask(amounts.stored, card.path)
+            return packed + rest * itemsize
+        except (Unreadable, OSError):
+            return 0
+
     def text_layers(self, checkpoint: str) -> int:
         """What clip skip can count back; 0 where that cannot be told."""
         return self._told(amounts.text_layers, checkpoint)

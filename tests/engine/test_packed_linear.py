@@ -15,10 +15,11 @@ from sd_ui.engine.packed import Packed
 from sd_ui.engine.packed_linear import PackedLinear
 from sd_ui.engine.policy import COMPONENTS, GROUPS, SEQUENTIAL
 from sd_ui.engine.sidecars import Sidecars
+from sd_ui.models.index import ModelIndex
 from sd_ui.spec.made import WornLora
 from tests import gguf_files
 from tests.checkpoints import tiny_single_file
-from tests.engine.test_load import CPU, card, loaded
+from tests.engine.test_load import CPU, EMBEDDED, card, loaded
 from tests.engine.test_offload import arranged, picture
 from tests.engine.test_stored_flow import eight_bits, four_bits
 from tests.flow_files import flux_file, save, sd3_file
@@ -130,6 +131,8 @@ def test_what_is_packed_counts_as_it_lies(u_nets):
     assert saved > 0 and mine < its - saved / 2
     assert footprint.sizes(ours.components).whole < footprint.sizes(theirs.components).whole
     assert memory.size(ours.components.values()) <= needed(ours.card, CPU) * 1.02 and needed(ours.card, CPU) < needed(theirs.card, CPU)
+    index = ModelIndex([ours.card.path.parent], EMBEDDED, ours.card.path.parent / "none")
+    assert index.weights("packed", 4) == needed(ours.card, CPU) and index.weights("plain", 4) == index.numbers("plain") * 4
 
 
 @pytest.mark.parametrize("weights", [COMPONENTS, GROUPS, SEQUENTIAL])

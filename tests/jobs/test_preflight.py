@@ -59,6 +59,9 @@ class Models:
     def numbers(self, checkpoint):
         return NUMBERS.get(checkpoint, 0)
 
+    def weights(self, checkpoint, itemsize):
+        return self.numbers(checkpoint) * itemsize
+
     def text_layers(self, checkpoint):
         return 3 if checkpoint == "embedded" else 12
 
