@@ -9,7 +9,7 @@ from itertools import groupby
 from torch import Tensor
 
 import sd_ui
-from sd_ui.engine import depth, guidance, inversions, refiner, remembered, start
+from sd_ui.engine import depth, guidance, inversions, refiner, remembered
 from sd_ui.engine.driver import Course, Driver
 from sd_ui.engine.families.stock import StockModel
 from sd_ui.engine.footprint import Work
@@ -48,7 +48,7 @@ class Engine:
     def course(self, request: GenerationRequest, delivery: Delivery = Delivery(), done: frozenset[int] = frozenset()) -> Course:
         """One job's run. done: indexes of the pictures that need not be drawn again."""
         inputs = Inputs.of(request, self.blobs)
-        if start.strength(request) <= 0:
+        if request.strength <= 0:
             yield from unchanged(request, inputs, done)
             return
         yield Loading(f"{request.model.checkpoint} and {request.refiner.checkpoint}" if request.refiner else request.model.checkpoint)

@@ -32,7 +32,7 @@ from sd_ui.spec import fields
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.events import Drawn, Event, Stepped
 from sd_ui.spec.made import Made
-from sd_ui.spec.request import GenerationRequest
+from sd_ui.spec.request import GenerationRequest, steps_to_run
 from sd_ui.spec.samplers import SAMPLERS, resolved
 
 
@@ -89,11 +89,11 @@ class Run:
 
     @property
     def length(self) -> Way:
-        steps, strength = self.request.sampling.steps, start.strength(self.request)
+        steps, strength = self.request.sampling.steps, self.request.strength
         if self.way:
             return self.way
         runs_all = self.request.source is not None and self.request.source.redo.runs_all
-        return hires.all_of(steps, strength) if runs_all else Way(steps, start.steps_to_run(steps, strength), strength)
+        return hires.all_of(steps, strength) if runs_all else Way(steps, steps_to_run(steps, strength), strength)
 
     def picture(self, index: int, clock: Clock) -> Course:
         with clock.watch.spends("sampling"):

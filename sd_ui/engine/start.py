@@ -46,15 +46,6 @@ class Scene:
         return self.clean * (1 - self.cells) + (noise * self.cells if self.content == NOISE else 0)
 
 
-def steps_to_run(steps: int, strength: float) -> int:
-    """How many of the schedule's last steps a denoising strength leaves. 0 only at strength 0: then the picture comes back unchanged."""
-    return 0 if strength <= 0 else min(steps, max(1, round(steps * strength)))
-
-
-def strength(request: GenerationRequest) -> float:
-    return 1.0 if request.source is None else request.source.strength
-
-
 def redo(request: GenerationRequest) -> Redo:
     return Redo() if request.source is None else request.source.redo
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sd_ui.prompt import composition, language
 from sd_ui.spec.delivery import Delivery
 from sd_ui.spec.measured import Measured
-from sd_ui.spec.request import GenerationRequest, Guidance, Sampling
+from sd_ui.spec.request import GenerationRequest, Guidance, Sampling, steps_to_run
 from sd_ui.spec.samplers import SAMPLERS
 
 CELL = 8  # pixels along a side of a latent cell, in most families; for the others it is a unit like any other
@@ -49,8 +49,7 @@ class Measurement:
 
 def work_of(request: GenerationRequest, delivery: Delivery = Delivery()) -> Work:
     sampling, refiner = request.sampling, request.refiner
-    strength = 1.0 if request.source is None else request.source.strength
-    steps = 0 if strength <= 0 else min(sampling.steps, max(1, round(sampling.steps * strength)))
+    steps = steps_to_run(sampling.steps, request.strength)
     if steps and request.source and request.source.redo.runs_all:
         steps = sampling.steps
     calls = float(language.calls_of(sampling) * steps / sampling.steps)

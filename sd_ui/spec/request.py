@@ -234,6 +234,11 @@ class GenerationRequest:
             case DepthToImage():
                 return "depth2img"
 
+    @property
+    def strength(self) -> float:
+        """The denoising strength; from noise alone nothing of a picture is left."""
+        return 1.0 if self.source is None else self.source.strength
+
     def words_of(self, index: int) -> Words:
         return self.words[index] if self.words else Words(self.prompt, self.negative_prompt)
 
@@ -249,6 +254,11 @@ class GenerationRequest:
         """That of one picture, as it would be asked for alone."""
         varied = self.noise.variation_strength > 0
         return replace(self.noise, variation_seed=(self.noise.variation_seed + index) % 2**64) if varied else self.noise
+
+
+def steps_to_run(steps: int, strength: float) -> int:
+    """How many of the schedule's last steps a denoising strength leaves. 0 only at strength 0: then the picture comes back unchanged."""
+    return 0 if strength <= 0 else min(steps, max(1, round(steps * strength)))
 
 
 def images_of(request: GenerationRequest) -> dict[str, ImageRef]:

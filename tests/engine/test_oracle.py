@@ -10,10 +10,9 @@ import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from sd_ui.engine import start
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.samplers.table import ROWS
-from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Sampling
+from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, Sampling, steps_to_run
 from sd_ui.spec.samplers import SAMPLERS
 from tests.engine.kscheduler import KScheduler
 from tests.engine.tiny import DEPTH, MASK, PICTURE, REF, SEED, SIZE, latents_of, loaded, run_of, stock
@@ -54,7 +53,7 @@ def both(source, in_channels, kind, asked, sampler, schedule, prediction_type="e
     model = replace(model, scheduler_config={**model.scheduler_config, "trained_betas": betas})
     request = GenerationRequest(PROMPT, NEGATIVE, sampling=Sampling(sampler, schedule, STEPS, cfg), width=SIZE, height=SIZE, seed=SEED, source=source)
     inputs = Inputs() if source is None else INPUTS
-    run = STEPS if source is None else start.steps_to_run(STEPS, source.strength)
+    run = STEPS if source is None else steps_to_run(STEPS, source.strength)
     scheduler = KScheduler(sampler, schedule, tuple(model.scheduler_config.items()), STEPS, run)
     theirs = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "num_inference_steps": STEPS, "guidance_scale": cfg}
     return latents_of(run_of(model, request, inputs)), stock(kind, model, scheduler, **theirs, **asked)

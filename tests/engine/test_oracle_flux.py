@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sd_ui.engine import depth, start, trained_flow
+from sd_ui.engine import depth, trained_flow
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.run import Inputs
-from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling, steps_to_run
 from tests.engine.kflow import followed
 from tests.engine.test_load import card
 from tests.engine.test_oracle import INPUTS, NEGATIVE, PROMPT, STEPS, STRENGTH, the_mean_and_not_a_draw  # noqa: F401
@@ -61,7 +61,7 @@ def both(mode: str, sampler: str = "Euler", schedule: str = "Automatic", cfg: fl
     ours = model(**kind)
     sampling = Sampling(sampler, schedule, STEPS, cfg, distilled_cfg=DISTILLED)
     request = GenerationRequest(PROMPT, NEGATIVE, ModelChoice(), sampling, SIZE, SIZE, SEED, source=source)
-    run = STEPS if source is None else start.steps_to_run(STEPS, source.strength)
+    run = STEPS if source is None else steps_to_run(STEPS, source.strength)
     scheduler = scheduler or followed(ours, sampler, schedule, STEPS, run, SIZE)
     theirs = {"prompt": PROMPT, "num_inference_steps": STEPS, "guidance_scale": DISTILLED}
     if cfg != 1:

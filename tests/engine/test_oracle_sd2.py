@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from sd_ui.engine import start, text
+from sd_ui.engine import text
 from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
-from sd_ui.spec.request import GenerationRequest, ModelChoice, Sampling
+from sd_ui.spec.request import GenerationRequest, ModelChoice, Sampling, steps_to_run
 from tests.engine.kscheduler import KScheduler
 from tests.engine.test_load import card
 from tests.engine.test_oracle import CFG, INPUTS, NEGATIVE, PROMPT, SOURCES, STEPS, the_mean_and_not_a_draw  # noqa: F401
@@ -34,7 +34,7 @@ def both(mode: str, sampler: str, schedule: str, prediction: str = "epsilon", cf
     ours = model(in_channels)
     ours = replace(ours, scheduler_config={**ours.scheduler_config, "prediction_type": prediction})
     request = GenerationRequest(PROMPT, NEGATIVE, ModelChoice(), Sampling(sampler, schedule, STEPS, cfg), SIZE, SIZE, SEED, source=source)
-    run = STEPS if source is None else start.steps_to_run(STEPS, source.strength)
+    run = STEPS if source is None else steps_to_run(STEPS, source.strength)
     scheduler: Any = KScheduler(sampler, schedule, tuple(ours.scheduler_config.items()), STEPS, run)
     theirs = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "num_inference_steps": STEPS, "guidance_scale": cfg}
     return latents_of(run_of(ours, request, INPUTS if source else Inputs())), stock(pipeline, ours, scheduler, **theirs, **asked)

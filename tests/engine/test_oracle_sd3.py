@@ -12,14 +12,14 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from sd_ui.engine import pixels, preview, start, text
+from sd_ui.engine import pixels, preview, text
 from sd_ui.engine.device import Place
 from sd_ui.engine.families import sd3
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.preview import previewer
 from sd_ui.engine.run import Inputs
-from sd_ui.spec.request import GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.request import GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling, steps_to_run
 from tests.engine.kflow import followed
 from tests.engine.test_load import card
 from tests.engine.test_oracle import CFG, INPUTS, NEGATIVE, PROMPT, STEPS, STRENGTH, the_mean_and_not_a_draw  # noqa: F401
@@ -64,7 +64,7 @@ def both(mode: str, sampler: str, schedule: str, cfg: float = CFG, scheduler: An
     source, kind, pipeline, asked = MODES[mode]
     ours = model(**kind)
     request = GenerationRequest(PROMPT, NEGATIVE, ModelChoice(), Sampling(sampler, schedule, STEPS, cfg), SIZE, SIZE, SEED, source=source)
-    run = STEPS if source is None else start.steps_to_run(STEPS, source.strength)
+    run = STEPS if source is None else steps_to_run(STEPS, source.strength)
     scheduler = scheduler or followed(ours, sampler, schedule, STEPS, run, SIZE)
     theirs = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "num_inference_steps": STEPS, "guidance_scale": cfg}
     return latents_of(run_of(ours, request, INPUTS if source else Inputs())), stock(pipeline, ours, scheduler, **theirs, **asked)

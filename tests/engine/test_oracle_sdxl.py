@@ -11,7 +11,7 @@ import diffusers
 import pytest
 import torch
 
-from sd_ui.engine import pixels, start, text
+from sd_ui.engine import pixels, text
 from sd_ui.engine.device import Place
 from sd_ui.engine.families import sd, sdxl
 from sd_ui.engine.family import Rows
@@ -19,7 +19,7 @@ from sd_ui.engine.inputs import Inputs
 from sd_ui.engine.load import load
 from sd_ui.engine.loaded import Loaded
 from sd_ui.engine.preview import previewer
-from sd_ui.spec.request import GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.request import GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling, steps_to_run
 from tests.engine.kscheduler import KScheduler
 from tests.engine.test_load import card
 from tests.engine.test_oracle import CFG, INPUTS, NEGATIVE, PAIRS, PROMPT, STEPS, STRENGTH, the_mean_and_not_a_draw  # noqa: F401
@@ -64,7 +64,7 @@ def both(mode: str, sampler: str, schedule: str, cfg: float = CFG, negative: str
     request = GenerationRequest(
         PROMPT, negative or "", ModelChoice(clip_skip=clip_skip), Sampling(sampler, schedule, STEPS, cfg), SIZE, SIZE, SEED, source=source
     )
-    run = STEPS if source is None else start.steps_to_run(STEPS, source.strength)
+    run = STEPS if source is None else steps_to_run(STEPS, source.strength)
     scheduler = KScheduler(sampler, schedule, tuple(ours.scheduler_config.items()), STEPS, run)
     theirs = {"prompt": PROMPT, "negative_prompt": negative, "num_inference_steps": STEPS, "guidance_scale": cfg}
     if clip_skip > 1:

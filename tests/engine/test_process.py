@@ -19,7 +19,7 @@ from sd_ui.engine.remembered import Remembered
 from sd_ui.engine.samplers import table
 from sd_ui.engine.samplers.table import ROWS
 from sd_ui.engine.start import Scene
-from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling
+from sd_ui.spec.request import DepthToImage, GenerationRequest, ImageToImage, Inpaint, ModelChoice, Sampling, steps_to_run
 from sd_ui.spec.samplers import EVERY, SAMPLERS
 from tests.engine.tiny import CPU, DEPTH, MASK, PICTURE, REF, SEED, SIZE, latents_of, loaded, run_of
 
@@ -354,8 +354,8 @@ def test_the_predicted_clean_latent_is_right_for_every_sampler(name, prediction_
 
 # ---------------------------------------------------------------- pictures as input
 def test_steps_of_a_denoising_strength():
-    assert [start.steps_to_run(20, s) for s in (0, 0.001, 0.3, 0.5, 0.75, 0.999, 1)] == [0, 1, 6, 10, 15, 20, 20]
-    assert start.steps_to_run(50, 0.58) == 29
+    assert [steps_to_run(20, s) for s in (0, 0.001, 0.3, 0.5, 0.75, 0.999, 1)] == [0, 1, 6, 10, 15, 20, 20]
+    assert steps_to_run(50, 0.58) == 29
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -371,7 +371,7 @@ def test_less_strength_keeps_more_of_the_picture(name):
     clean = pixels.encoded(model, pixels.tensor(PICTURE))
     far = []
     for strength in (0.2, 0.9):
-        plan = table.plan(name, "Automatic", model.scheduler_config, 10, start.steps_to_run(10, strength), CPU.device)
+        plan = table.plan(name, "Automatic", model.scheduler_config, 10, steps_to_run(10, strength), CPU.device)
         noise = latent_noise(4, SIZE, SIZE, randomness(SEED))
         far.append((plan.noised(clean, noise) - clean).std().item())
     assert far[0] < far[1]

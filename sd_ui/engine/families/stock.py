@@ -16,7 +16,7 @@ from sd_ui.models.stock import IMG2IMG, TXT2IMG, UP, StockFamily
 from sd_ui.prompt import plain
 from sd_ui.spec.cards import ModelCard
 from sd_ui.spec.made import WornLora
-from sd_ui.spec.request import GenerationRequest
+from sd_ui.spec.request import GenerationRequest, steps_to_run
 
 DECODERS = ("vae", "movq")
 USED = ("text_encoder", "text_encoder_2", "transformer", "unet", *DECODERS)  # one after the other
@@ -81,7 +81,7 @@ class Call:
 
 def call(model: StockModel, request: GenerationRequest, image: Image.Image | None, mask: Image.Image | None) -> Call:
     """image: RGB, mask: L, white where new content goes, both of the request's size."""
-    family, mode, strength = model.family, mode_of(request), strength_of(request)
+    family, mode, strength = model.family, mode_of(request), request.strength
     knows = inspect.signature(getattr(diffusers, family.pipelines[mode]).__call__).parameters
     run = steps_to_run(request.sampling.steps, strength) if mode != TXT2IMG else request.sampling.steps
     said: dict[str, Any] = {
@@ -104,16 +104,7 @@ def call(model: StockModel, request: GenerationRequest, image: Image.Image | Non
 
 def mode_of(request: GenerationRequest) -> str:
     """At strength 1 nothing of a picture is left: img2img is txt2img then. Inpainting still holds what lies outside the mask."""
-    return TXT2IMG if request.mode == IMG2IMG and strength_of(request) >= 1 else request.mode
-
-
-def strength_of(request: GenerationRequest) -> float:
-    return 1.0 if request.source is None else request.source.strength
-
-
-def steps_to_run(steps: int, strength: float) -> int:
-    """As in our own loop."""
-    return min(steps, max(1, round(steps * strength)))
+    return TXT2IMG if request.mode == IMG2IMG and request.strength >= 1 else request.mode
 
 
 def strength_said(family: StockFamily, steps: int, run: int) -> float:
